@@ -1,0 +1,297 @@
+"""The verdict on a gradient: one a block (W1, b1, …), by three independent witnesses.
+
+    central differences   need nothing but the cost, see errors down to about 1e-9
+    the complex step      needs a cost that takes complex numbers, exact to rounding
+    jax.grad              needs a cost written in JAX, exact to rounding
+
+and beside them the order of the Taylor remainder, which is 2 for a right gradient whatever the
+step, and falls towards 1 for a wrong one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from jaxlab.backprop import Layer
+from jaxlab.errors import OptionError, ShapeError
+from jaxlab.gradcheck import numerical
+
+# A block is right when its relative difference ‖g - n‖ / ‖g + n‖ is below these. Right gradients
+# reach 1e-16 (exact witnesses) and 1e-9 (central differences); the smallest real mistake that we
+# planted gives about 1e-4. A right gradient whose terms all but cancel may lose digits, so the
+# line is drawn well above rounding.
+EXACT_TOLERANCE = 1e-9
+DIFFERENCE_TOLERANCE = 1e-6
+TAYLOR_TOLERANCE = 0.1
+
+EXACT_WITNESSES = ("complex_step", "autograd")
+# One direction can happen to have no curvature; the sum over a few never does.
+TAYLOR_DIRECTIONS = 8
+WITNESSES = ("finite_difference", *EXACT_WITNESSES)
+
+
+@dataclass(frozen=True)
+class BlockCheck:
+    """What the witnesses say of one block of parameters.
+
+    diff: witness → ‖g - n‖ / ‖g + n‖ over the coordinates checked, g the gradient under test and
+    n the witness's. taylor_order: of the remainder along a random direction within the block;
+    None where the remainder is below rounding. ok: the block is right.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    checked: int
+    diff: dict[str, float]
+    taylor_order: float | None
+    objections: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.objections
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """A verdict by block and in all; true when every block is right. Prints as a table."""
+
+    blocks: tuple[BlockCheck, ...]
+    diff: dict[str, float]
+    taylor_order: float | None
+
+    def __bool__(self) -> bool:
+        return all(block.ok for block in self.blocks)
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """The names of the blocks that are wrong."""
+        return tuple(block.name for block in self.blocks if not block.ok)
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything as plain numbers, under the names of result.json."""
+        return {
+            **{f"diff_{witness}": diff for witness, diff in self.diff.items()},
+            "taylor_order": self.taylor_order,
+            "blocks": {
+                block.name: {
+                    "ok": block.ok,
+                    "shape": list(block.shape),
+                    "checked": block.checked,
+                    **{f"diff_{witness}": diff for witness, diff in block.diff.items()},
+                    "taylor_order": block.taylor_order,
+                }
+                for block in self.blocks
+            },
+        }
+
+    def __str__(self) -> str:
+        return _table(self)
+
+
+def check_gradients(
+    cost_and_grad: Callable[..., tuple[Any, Any]],
+    params: Any,
+    *args: Any,
+    cost: Callable[..., Any],
+    seed: int = 0,
+    coordinates: int | None = None,
+    advance: Callable[[int], None] = lambda n: None,
+) -> GradientCheck:
+    """Compares the gradient of cost_and_grad(params, *args) with that of cost(params, *args).
+
+    params: any pytree of arrays; its leaves are the blocks. args: further arguments; arrays of
+    floating-point numbers become float64, all others stay as they are. cost: returns the scalar
+    J; it must take complex parameters and be analytic in them (`jaxlab.cost` is). coordinates:
+    check that many of each block, drawn with `seed`, for networks too large to check whole.
+    advance: called with the number of coordinates done, for a progress bar (each coordinate
+    counts twice, once for each numerical witness).
+
+    Everything is computed in float64, switched on for the check alone. Choose params random and
+    non-zero: zero biases hide mistakes. Raises `ShapeError` where the gradient has not the form
+    of params.
+    """
+    with jax.enable_x64(True):
+        params, args = _floats_to(jnp.float64, params), _floats_to(jnp.float64, args)
+        names = block_names(params)
+        shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        spans = [
+            slice(end - int(np.prod(shape)), end) for end, shape in zip(ends, shapes, strict=True)
+        ]
+        theta = _flat(params)
+        J = _flat_cost(cost, params, args)
+        J_many = jax.jit(jax.vmap(J))
+
+        _, grads = cost_and_grad(params, *args)
+        _check_form(params, grads, names)
+        g = np.asarray(_flat(grads))
+
+        rng = np.random.default_rng(seed)
+        picks = [span.start + _sample(span.stop - span.start, coordinates, rng) for span in spans]
+        where = np.concatenate(picks)
+        exact = np.asarray(jax.jit(jax.grad(J))(theta))
+        witness = {
+            "finite_difference": numerical.central_differences(J, theta, where, advance),
+            "complex_step": numerical.complex_steps(J, theta, where, advance),
+            "autograd": exact[where],
+        }
+
+        # The size of the numbers that a gradient is summed from: rounding is a fraction of it.
+        scale = max(abs(float(J_many(theta[None, :])[0])), float(np.abs(exact).max()))
+        blocks, start = [], 0
+        for name, shape, span, pick in zip(names, shapes, spans, picks, strict=True):
+            here = slice(start, start + pick.size)
+            order = numerical.taylor_order(J_many, theta, g, _directions(theta.size, span, rng))
+            theirs = {who: n[here] for who, n in witness.items()}
+            blocks.append(_judge(name, shape, g[pick], theirs, order, scale))
+            start = here.stop
+        whole = {who: relative_difference(g[where], n) for who, n in witness.items()}
+        everywhere = _directions(theta.size, slice(None), rng)
+        order = numerical.taylor_order(J_many, theta, g, everywhere)
+    return GradientCheck(tuple(blocks), whole, order)
+
+
+def assert_gradients(*args: Any, **kwargs: Any) -> None:
+    """`check_gradients` for tests: an AssertionError with the table unless every block is right."""
+    check = check_gradients(*args, **kwargs)
+    if not check:
+        raise AssertionError(f"wrong gradient in {', '.join(check.wrong)}\n\n{check}")
+
+
+def relative_difference(g: np.ndarray, n: np.ndarray) -> float:
+    """‖g - n‖ / ‖g + n‖, the lab sheet's measure: 0 where equal, above 1 where they point apart.
+
+    0 where both are zero; infinite where either has a NaN, so that no NaN passes for a small
+    number.
+    """
+    with np.errstate(all="ignore"):
+        apart, together = np.linalg.norm(g - n), np.linalg.norm(g + n)
+        ratio = apart / together if together else (np.inf if apart else 0.0)
+    return float(ratio) if np.isfinite(apart) else float("inf")
+
+
+def block_names(params: Any) -> list[str]:
+    """W1, b1, W2, … for layers; for any other pytree the path of each leaf."""
+    if isinstance(params, tuple) and all(isinstance(layer, Layer) for layer in params):
+        return [f"{name}{l}" for l in range(1, len(params) + 1) for name in ("W", "b")]
+    paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    return [jax.tree_util.keystr(path, simple=True, separator=".") or "theta" for path, _ in paths]
+
+
+def random_params(key: PRNGKeyArray, sizes: tuple[int, ...]) -> tuple[Layer, ...]:
+    """Layers with every weight and bias drawn from N(0, 1/units in), in float64, for a check.
+
+    Biases are not zero: a mistake that multiplies by a bias would be invisible there.
+    """
+    with jax.enable_x64(True):
+        layers = []
+        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+            key, key_W, key_b = jax.random.split(key, 3)
+            W = jax.random.normal(key_W, (n_out, n_in), jnp.float64) / n_in**0.5
+            layers.append(Layer(W, jax.random.normal(key_b, (n_out,), jnp.float64) / n_in**0.5))
+        return tuple(layers)
+
+
+def _judge(name, shape, mine, witness, order, scale) -> BlockCheck:
+    """One block's verdict. scale: the size below which a difference is rounding."""
+    diff, objections = {}, []
+    for who, theirs in witness.items():
+        diff[who] = relative_difference(mine, theirs)
+        exact = who in EXACT_WITNESSES
+        tolerance = EXACT_TOLERANCE if exact else DIFFERENCE_TOLERANCE
+        rounding = np.finfo(np.float64).eps * scale * np.sqrt(mine.size)
+        if not exact:
+            rounding /= numerical.STEP
+        if diff[who] > tolerance and not np.linalg.norm(mine - theirs) <= 10 * rounding:
+            objections.append(who)
+    if order is not None and not abs(order - 2) < TAYLOR_TOLERANCE:
+        objections.append("taylor_order")
+    return BlockCheck(name, tuple(shape), mine.size, diff, order, tuple(objections))
+
+
+def _floats_to(dtype, tree):
+    """The tree with its arrays of floating-point numbers in another dtype, all else as it is."""
+
+    def convert(leaf):
+        is_array = isinstance(leaf, jax.Array | np.ndarray)
+        if is_array and jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.asarray(leaf, dtype)
+        return leaf
+
+    return jax.tree.map(convert, tree)
+
+
+def _flat(tree) -> jax.Array:
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def _flat_cost(cost, params, args):
+    """The cost as a function of one vector θ, real or complex; the arguments follow its dtype."""
+    leaves, structure = jax.tree.flatten(params)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+
+    def J(theta):
+        parts = jnp.split(theta, ends[:-1])
+        shaped = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+        return cost(jax.tree.unflatten(structure, shaped), *_floats_to(theta.dtype, args))
+
+    return J
+
+
+def _check_form(params, g, names) -> None:
+    if jax.tree.structure(params) != jax.tree.structure(g):
+        raise ShapeError(
+            f"the gradient is not built like params: {jax.tree.structure(g)} "
+            f"instead of {jax.tree.structure(params)}"
+        )
+    for name, p, d in zip(names, jax.tree.leaves(params), jax.tree.leaves(g), strict=True):
+        if jnp.shape(p) != jnp.shape(d):
+            raise ShapeError(f"{name} has shape {jnp.shape(p)}, its gradient {jnp.shape(d)}")
+
+
+def _sample(size: int, most: int | None, rng: np.random.Generator) -> np.ndarray:
+    if most is not None and most < 1:
+        raise OptionError(f"coordinates is {most}: at least 1 of each block must be checked")
+    if most is None or most >= size:
+        return np.arange(size)
+    return np.sort(rng.choice(size, most, replace=False))
+
+
+def _directions(size: int, span: slice, rng: np.random.Generator) -> np.ndarray:
+    """Random directions of length 1 that change only the parameters of one span."""
+    directions = np.zeros((TAYLOR_DIRECTIONS, size))
+    directions[:, span] = rng.standard_normal(directions[:, span].shape)
+    return directions / np.linalg.norm(directions, axis=1, keepdims=True)
+
+
+def _table(check: GradientCheck) -> str:
+    """Plain text that can be pasted into a report."""
+    head = ("block", "shape", "checked", "finite diff.", "complex step", "jax.grad", "order", "")
+    rows = [head]
+    for block in check.blocks:
+        shape = " × ".join(map(str, block.shape)) or "scalar"
+        checked = f"{block.checked:,} of {block.size:,}"
+        verdict = "right" if block.ok else "WRONG"
+        rows.append((block.name, shape, checked, *_columns(block), verdict))
+    total = sum(block.checked for block in check.blocks)
+    size = sum(block.size for block in check.blocks)
+    verdict = "right" if check else "WRONG"
+    rows.append(("all", "", f"{total:,} of {size:,}", *_columns(check), verdict))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    rule = "  ".join("-" * w for w in widths)
+    return "\n".join(line.rstrip() for line in [lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _columns(row) -> list[str]:
+    order = "-" if row.taylor_order is None else f"{row.taylor_order:.4f}"
+    return [*(f"{row.diff[who]:.1e}" for who in WITNESSES), order]

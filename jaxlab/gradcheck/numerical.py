@@ -1,0 +1,108 @@
+"""Witnesses of a gradient that know nothing of how it was derived.
+
+Each takes J, a function of one flat vector θ of all parameters that returns a scalar. Work in
+float64 (`jax.enable_x64`): in float32 a cost has seven digits, and the difference of two costs
+keeps two or three of them.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Inexact, Int
+
+FlatCost = Callable[[Inexact[Array, " parameters"]], Inexact[Array, ""]]
+
+# Of central differences. The error is h²/6 of the third derivative, plus the cost's rounding
+# over h: between 1e-5 and 1e-4 both stay near 1e-10 of a gradient of ordinary size.
+STEP = 3e-5
+# Of the complex step. Nothing is subtracted, so the step may be as small as numbers get.
+COMPLEX_STEP = 1e-30
+# Of the Taylor remainder, along directions of length 1. The smallest steps decide: the smaller
+# the step, the smaller the mistake that bends the order away from 2.
+TAYLOR_STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
+
+# What may be held at once while many coordinates are perturbed together: 128 MB in float64.
+MOST_NUMBERS_AT_ONCE = 1 << 24
+MOST_COORDINATES_AT_ONCE = 256
+
+
+def central_differences(
+    J: FlatCost,
+    theta: Float[Array, " parameters"],
+    coordinates: Int[np.ndarray, " n"],
+    advance: Callable[[int], None] = lambda n: None,
+) -> Float[np.ndarray, " n"]:
+    """(J(θ + h eᵢ) - J(θ - h eᵢ)) / 2h for every coordinate i named (central differences).
+
+    advance: called with the number of coordinates done, for a progress bar. The error is O(h²);
+    STEP says how large that is.
+    """
+
+    def derivative(theta, i):
+        step = jnp.where(jnp.arange(theta.size) == i, STEP, 0.0)
+        return (J(theta + step) - J(theta - step)) / (2 * STEP)
+
+    return _in_chunks(derivative, theta, coordinates, advance)
+
+
+def complex_steps(
+    J: FlatCost,
+    theta: Float[Array, " parameters"],
+    coordinates: Int[np.ndarray, " n"],
+    advance: Callable[[int], None] = lambda n: None,
+) -> Float[np.ndarray, " n"]:
+    """Im J(θ + i h eⱼ) / h for every coordinate j named (Squire and Trapp 1998).
+
+    As exact as rounding allows, for a cost that takes complex parameters and is analytic in
+    them: no absolute value, no maximum, no conjugate. advance: as in `central_differences`.
+    """
+
+    def derivative(theta, j):
+        step = jnp.where(jnp.arange(theta.size) == j, COMPLEX_STEP, 0.0)
+        return J(jax.lax.complex(theta, step)).imag / COMPLEX_STEP
+
+    return _in_chunks(derivative, theta, coordinates, advance)
+
+
+def taylor_order(
+    J: FlatCost,
+    theta: Float[Array, " parameters"],
+    g: Float[np.ndarray, " parameters"],
+    directions: Float[np.ndarray, "directions parameters"],
+) -> float | None:
+    """The order in h of the remainder |J(θ + hd) - J(θ) - h g·d|, summed over directions d.
+
+    2 where g is the gradient, whatever the step; towards 1 where it is not (Taylor's theorem).
+    None where the remainder drowns in rounding, as it does for a cost that is linear or constant
+    along d: then there is nothing to see. J: compiled, and vectorised over its first axis.
+    """
+    J0 = float(J(theta[None, :])[0])
+    slopes = directions @ g
+    visible = 1e3 * np.finfo(np.float64).eps * abs(J0) * len(directions)
+    seen = []
+    for h in TAYLOR_STEPS:
+        moved = np.asarray(J(theta[None, :] + h * jnp.asarray(directions)))
+        remainder = np.abs(moved - J0 - h * slopes).sum()
+        if remainder > visible:
+            seen.append((np.log(h), np.log(remainder)))
+    if len(seen) < 2:
+        return None
+    (log_h1, log_r1), (log_h2, log_r2) = seen[-2:]
+    return float((log_r1 - log_r2) / (log_h1 - log_h2))
+
+
+def _in_chunks(derivative, theta, coordinates, advance) -> np.ndarray:
+    """derivative(θ, i) at every coordinate, many at a time in one compiled program."""
+    chunk = min(MOST_COORDINATES_AT_ONCE, MOST_NUMBERS_AT_ONCE // theta.size, coordinates.size)
+    chunk = max(chunk, 1)
+    derivatives = jax.jit(jax.vmap(derivative, in_axes=(None, 0)))
+    parts = []
+    for start in range(0, coordinates.size, chunk):
+        here = coordinates[start : start + chunk]
+        # The last chunk is filled up, so that one compiled shape serves all.
+        padded = np.pad(here, (0, chunk - here.size), mode="edge")
+        parts.append(np.asarray(derivatives(theta, padded))[: here.size])
+        advance(here.size)
+    return np.concatenate(parts)

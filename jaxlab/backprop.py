@@ -99,6 +99,7 @@ def cost_and_grad(
     return J, grads
 
 
+@partial(jax.jit, static_argnames="loss")
 def predict(params: Params, x: Batch, loss: Loss = squared_error) -> Batch:
     """The output layer's activations a(L), (m, units out). Their argmax is the predicted class."""
     return feed_forward(params, x, loss)[1][len(params) + 1]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from jaxlab.backprop import Batch, Params, check_shapes, cost_and_grad, differentiable_cost
 from jaxlab.errors import OptionError

@@ -8,14 +8,17 @@ and beside them the order of the Taylor remainder, which is 2 for a right gradie
 step, and falls towards 1 for a wrong one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlab.backprop import Layer
 from jaxlab.errors import OptionError, ShapeError
@@ -57,7 +60,7 @@ class BlockCheck:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -121,42 +124,43 @@ def check_gradients(
     """
     with jax.enable_x64(True):
         params, args = _floats_to(jnp.float64, params), _floats_to(jnp.float64, args)
-        names = block_names(params)
-        shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
-        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-        spans = [
-            slice(end - int(np.prod(shape)), end) for end, shape in zip(ends, shapes, strict=True)
-        ]
-        theta = _flat(params)
-        J = _flat_cost(cost, params, args)
-        J_many = jax.jit(jax.vmap(J))
-
+        J, theta, data = flat_problem(cost, params, args)
         _, grads = cost_and_grad(params, *args)
+        names = block_names(params)
         _check_form(params, grads, names)
         g = np.asarray(_flat(grads))
 
         rng = np.random.default_rng(seed)
+        shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        spans = [
+            slice(end - math.prod(shape), end) for shape, end in zip(shapes, ends, strict=True)
+        ]
         picks = [span.start + _sample(span.stop - span.start, coordinates, rng) for span in spans]
         where = np.concatenate(picks)
-        exact = np.asarray(jax.jit(jax.grad(J))(theta))
+        exact = np.asarray(numerical.autograd(J, theta, data))
         witness = {
-            "finite_difference": numerical.central_differences(J, theta, where, advance),
-            "complex_step": numerical.complex_steps(J, theta, where, advance),
+            "finite_difference": numerical.central_differences(
+                J, theta, data, where, advance=advance
+            ),
+            "complex_step": numerical.complex_steps(J, theta, data, where, advance=advance),
             "autograd": exact[where],
         }
 
         # The size of the numbers that a gradient is summed from: rounding is a fraction of it.
-        scale = max(abs(float(J_many(theta[None, :])[0])), float(np.abs(exact).max()))
+        J0 = float(numerical.costs(J, theta[None, :], data)[0])
+        scale = max(abs(J0), float(np.abs(exact).max()))
         blocks, start = [], 0
         for name, shape, span, pick in zip(names, shapes, spans, picks, strict=True):
             here = slice(start, start + pick.size)
-            order = numerical.taylor_order(J_many, theta, g, _directions(theta.size, span, rng))
+            directions = _directions(theta.size, span, rng)
+            order = numerical.taylor_order(J, theta, data, g, directions)
             theirs = {who: n[here] for who, n in witness.items()}
             blocks.append(_judge(name, shape, g[pick], theirs, order, scale))
             start = here.stop
         whole = {who: relative_difference(g[where], n) for who, n in witness.items()}
-        everywhere = _directions(theta.size, slice(None), rng)
-        order = numerical.taylor_order(J_many, theta, g, everywhere)
+        directions = _directions(theta.size, slice(None), rng)
+        order = numerical.taylor_order(J, theta, data, g, directions)
     return GradientCheck(tuple(blocks), whole, order)
 
 
@@ -187,6 +191,43 @@ def block_names(params: Any) -> list[str]:
     return [jax.tree_util.keystr(path, simple=True, separator=".") or "theta" for path, _ in paths]
 
 
+def flat_problem(
+    cost: Callable[..., Any], params: Any, args: tuple[Any, ...]
+) -> tuple[numerical.FlatCost, Float[Array, " parameters"], list[Array]]:
+    """J(θ, data), θ and data for the numerical witnesses, from cost(params, *args).
+
+    θ is real or complex; arrays of floating-point numbers among the arguments follow its dtype.
+    The same cost with arrays of the same shapes gives the same J, so that nothing is compiled
+    twice.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    arg_leaves, arg_structure = jax.tree.flatten(args)
+    is_data = [isinstance(leaf, jax.Array | np.ndarray) for leaf in arg_leaves]
+    rest = tuple(None if d else leaf for leaf, d in zip(arg_leaves, is_data, strict=True))
+    shapes = tuple(leaf.shape for leaf in leaves)
+    J = _flat_cost(cost, structure, shapes, arg_structure, rest, tuple(is_data))
+    return J, _flat(params), [leaf for leaf, d in zip(arg_leaves, is_data, strict=True) if d]
+
+
+@lru_cache(maxsize=64)
+def _flat_cost(cost, structure, shapes, arg_structure, rest, is_data):
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+
+    def J(theta, data):
+        parts = jnp.split(theta, ends[:-1])
+        leaves = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        arrays = iter(_floats_to(theta.dtype, data))
+        arg_leaves = [next(arrays) if d else leaf for leaf, d in zip(rest, is_data, strict=True)]
+        params = jax.tree.unflatten(structure, leaves)
+        return cost(params, *jax.tree.unflatten(arg_structure, arg_leaves))
+
+    return J
+
+
+def _flat(tree) -> Array:
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
 def random_params(key: PRNGKeyArray, sizes: tuple[int, ...]) -> tuple[Layer, ...]:
     """Layers with every weight and bias drawn from N(0, 1/units in), in float64, for a check.
 
@@ -194,7 +235,7 @@ def random_params(key: PRNGKeyArray, sizes: tuple[int, ...]) -> tuple[Layer, ...
     """
     with jax.enable_x64(True):
         layers = []
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for n_in, n_out in pairwise(sizes):
             key, key_W, key_b = jax.random.split(key, 3)
             W = jax.random.normal(key_W, (n_out, n_in), jnp.float64) / n_in**0.5
             layers.append(Layer(W, jax.random.normal(key_b, (n_out,), jnp.float64) / n_in**0.5))
@@ -228,23 +269,6 @@ def _floats_to(dtype, tree):
         return leaf
 
     return jax.tree.map(convert, tree)
-
-
-def _flat(tree) -> jax.Array:
-    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])
-
-
-def _flat_cost(cost, params, args):
-    """The cost as a function of one vector θ, real or complex; the arguments follow its dtype."""
-    leaves, structure = jax.tree.flatten(params)
-    ends = np.cumsum([leaf.size for leaf in leaves])
-
-    def J(theta):
-        parts = jnp.split(theta, ends[:-1])
-        shaped = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-        return cost(jax.tree.unflatten(structure, shaped), *_floats_to(theta.dtype, args))
-
-    return J
 
 
 def _check_form(params, g, names) -> None:

@@ -1,18 +1,24 @@
 """Witnesses of a gradient that know nothing of how it was derived.
 
-Each takes J, a function of one flat vector θ of all parameters that returns a scalar. Work in
-float64 (`jax.enable_x64`): in float32 a cost has seven digits, and the difference of two costs
-keeps two or three of them.
+Each takes J(θ, data), a function of one flat vector θ of all parameters and of further arrays,
+that returns a scalar. A program is compiled once for each J and each shape. Work in float64
+(`jax.enable_x64`): in float32 a cost has seven digits, and the difference of two costs keeps two
+or three of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, Int
 
-FlatCost = Callable[[Inexact[Array, " parameters"]], Inexact[Array, ""]]
+Theta = Inexact[Array, " parameters"]
+Data = Sequence[Array]
+FlatCost = Callable[[Theta, Data], Inexact[Array, ""]]
+Advance = Callable[[int], Any]
 
 # Of central differences. The error is h²/6 of the third derivative, plus the cost's rounding
 # over h: between 1e-5 and 1e-4 both stay near 1e-10 of a gradient of ordinary size.
@@ -30,45 +36,54 @@ MOST_COORDINATES_AT_ONCE = 256
 
 def central_differences(
     J: FlatCost,
-    theta: Float[Array, " parameters"],
+    theta: Theta,
+    data: Data,
     coordinates: Int[np.ndarray, " n"],
-    advance: Callable[[int], None] = lambda n: None,
+    *,
+    step: float = STEP,
+    advance: Advance = lambda n: None,
 ) -> Float[np.ndarray, " n"]:
     """(J(θ + h eᵢ) - J(θ - h eᵢ)) / 2h for every coordinate i named (central differences).
 
     advance: called with the number of coordinates done, for a progress bar. The error is O(h²);
     STEP says how large that is.
     """
-
-    def derivative(theta, i):
-        step = jnp.where(jnp.arange(theta.size) == i, STEP, 0.0)
-        return (J(theta + step) - J(theta - step)) / (2 * STEP)
-
-    return _in_chunks(derivative, theta, coordinates, advance)
+    return _in_chunks(_central_difference, J, theta, data, coordinates, step, advance)
 
 
 def complex_steps(
     J: FlatCost,
-    theta: Float[Array, " parameters"],
+    theta: Theta,
+    data: Data,
     coordinates: Int[np.ndarray, " n"],
-    advance: Callable[[int], None] = lambda n: None,
+    *,
+    step: float = COMPLEX_STEP,
+    advance: Advance = lambda n: None,
 ) -> Float[np.ndarray, " n"]:
     """Im J(θ + i h eⱼ) / h for every coordinate j named (Squire and Trapp 1998).
 
     As exact as rounding allows, for a cost that takes complex parameters and is analytic in
     them: no absolute value, no maximum, no conjugate. advance: as in `central_differences`.
     """
+    return _in_chunks(_complex_step, J, theta, data, coordinates, step, advance)
 
-    def derivative(theta, j):
-        step = jnp.where(jnp.arange(theta.size) == j, COMPLEX_STEP, 0.0)
-        return J(jax.lax.complex(theta, step)).imag / COMPLEX_STEP
 
-    return _in_chunks(derivative, theta, coordinates, advance)
+@partial(jax.jit, static_argnums=0)
+def autograd(J: FlatCost, theta: Theta, data: Data) -> Theta:
+    """∂J/∂θ by `jax.grad`: exact to rounding, for a cost written in JAX."""
+    return jax.grad(J)(theta, data)
+
+
+@partial(jax.jit, static_argnums=0)
+def costs(J: FlatCost, thetas: Inexact[Array, "n parameters"], data: Data) -> Inexact[Array, " n"]:
+    """J at each row of thetas."""
+    return jax.vmap(J, in_axes=(0, None))(thetas, data)
 
 
 def taylor_order(
     J: FlatCost,
-    theta: Float[Array, " parameters"],
+    theta: Theta,
+    data: Data,
     g: Float[np.ndarray, " parameters"],
     directions: Float[np.ndarray, "directions parameters"],
 ) -> float | None:
@@ -76,14 +91,15 @@ def taylor_order(
 
     2 where g is the gradient, whatever the step; towards 1 where it is not (Taylor's theorem).
     None where the remainder drowns in rounding, as it does for a cost that is linear or constant
-    along d: then there is nothing to see. J: compiled, and vectorised over its first axis.
+    along d: then there is nothing to see.
     """
-    J0 = float(J(theta[None, :])[0])
+    theta = np.asarray(theta)
+    J0 = float(costs(J, theta[None, :], data)[0])
     slopes = directions @ g
     visible = 1e3 * np.finfo(np.float64).eps * abs(J0) * len(directions)
     seen = []
     for h in TAYLOR_STEPS:
-        moved = np.asarray(J(theta[None, :] + h * jnp.asarray(directions)))
+        moved = np.asarray(costs(J, theta[None, :] + h * directions, data))
         remainder = np.abs(moved - J0 - h * slopes).sum()
         if remainder > visible:
             seen.append((np.log(h), np.log(remainder)))
@@ -93,16 +109,33 @@ def taylor_order(
     return float((log_r1 - log_r2) / (log_h1 - log_h2))
 
 
-def _in_chunks(derivative, theta, coordinates, advance) -> np.ndarray:
-    """derivative(θ, i) at every coordinate, many at a time in one compiled program."""
-    chunk = min(MOST_COORDINATES_AT_ONCE, MOST_NUMBERS_AT_ONCE // theta.size, coordinates.size)
-    chunk = max(chunk, 1)
-    derivatives = jax.jit(jax.vmap(derivative, in_axes=(None, 0)))
+@partial(jax.jit, static_argnums=0)
+def _central_difference(J, theta, data, coordinates, h):
+    def derivative(i):
+        change = jnp.where(jnp.arange(theta.size) == i, h, 0.0)
+        return (J(theta + change, data) - J(theta - change, data)) / (2 * h)
+
+    return jax.vmap(derivative)(coordinates)
+
+
+@partial(jax.jit, static_argnums=0)
+def _complex_step(J, theta, data, coordinates, h):
+    def derivative(j):
+        change = jnp.where(jnp.arange(theta.size) == j, h, 0.0)
+        return J(jax.lax.complex(theta, change), data).imag / h
+
+    return jax.vmap(derivative)(coordinates)
+
+
+def _in_chunks(derivatives, J, theta, data, coordinates, step, advance) -> np.ndarray:
+    """The derivatives at all coordinates, many at a time in one compiled program."""
+    most = min(MOST_COORDINATES_AT_ONCE, MOST_NUMBERS_AT_ONCE // theta.size)
+    chunk = max(min(most, coordinates.size), 1)
     parts = []
     for start in range(0, coordinates.size, chunk):
         here = coordinates[start : start + chunk]
         # The last chunk is filled up, so that one compiled shape serves all.
         padded = np.pad(here, (0, chunk - here.size), mode="edge")
-        parts.append(np.asarray(derivatives(theta, padded))[: here.size])
+        parts.append(np.asarray(derivatives(J, theta, data, padded, step))[: here.size])
         advance(here.size)
     return np.concatenate(parts)

@@ -1,0 +1,175 @@
+"""The `jaxlab` command. Nothing slow is imported before it is known what to run."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+
+from jaxlab.errors import JaxlabError
+
+EXERCISES = {
+    "ex1": "backpropagation by hand and its gradient check (8-5-10)",
+    "ex2": "classify handwritten digits",
+    "ex3": "an autoencoder and its gradient check",
+    "ex4": "reconstruct digits with an autoencoder",
+    "ex5": "bias and variance against the number of hidden units",
+    "ex6": "softmax on raw pixels and on autoencoder features",
+}
+
+USAGE = f"""\
+usage: jaxlab COMMAND [options]
+
+A machine-learning lab with backpropagation written by hand. Each exercise trains or checks,
+prints its answer, and leaves numbers and plots in a folder.
+
+commands:
+{"".join(f"  {name}   {what}{chr(10)}" for name, what in EXERCISES.items())}\
+  all   every exercise above in turn
+
+options of every command:
+  --out DIR   where results go (default: runs); exercise N writes DIR/exN
+  --seed N    where every random choice comes from (default: 0)
+  --quick     a smoke run in seconds; its numbers mean nothing
+  --help      all options of the command
+
+examples:
+  jaxlab ex1                        is the hand-written gradient right?
+  jaxlab ex2 --hidden 100           another number of hidden units
+  jaxlab ex2 --data ex3data1.mat    the digits that your course hands out
+  jaxlab all --quick --out smoke    does everything work here?
+"""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Options of every command."""
+
+    out: Path = Path("runs")
+    """Where results go; exercise N writes OUT/exN."""
+    quick: bool = False
+    """A smoke run in seconds; its numbers mean nothing."""
+
+
+@dataclass(frozen=True)
+class Common(Output):
+    """Options of `jaxlab all`."""
+
+    seed: int = 0
+    """Where every random choice comes from."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0 done, 2 refused, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0 if arguments else 2
+    command, options = arguments[0], arguments[1:]
+    try:
+        if command == "--version":
+            from importlib.metadata import version
+
+            print(f"jaxlab {version('jaxlab')}")
+            return 0
+        if command == "all":
+            return _run_all(options)
+        if command in EXERCISES:
+            return _run_exercise(command, options)
+        print(f"jaxlab: there is no command {command!r}; see jaxlab --help", file=sys.stderr)
+        return 2
+    except JaxlabError as error:
+        print(f"jaxlab {command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\njaxlab {command}: stopped; what was finished stays.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone (`jaxlab ex1 | head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def exercise_script(name: str) -> int:
+    """What scripts/exN_….py call: the command `jaxlab exN` with the script's own arguments."""
+    return main([name, *sys.argv[1:]])
+
+
+def _run_all(options: Sequence[str]) -> int:
+    common = _ask(Common, options, "jaxlab all", "Every exercise in turn.")
+    shared = ["--out", str(common.out), "--seed", str(common.seed)]
+    for name in EXERCISES:
+        _run_exercise(name, [*shared, "--quick"] if common.quick else shared)
+    return 0
+
+
+def _run_exercise(name: str, options: Sequence[str]) -> int:
+    from importlib import import_module
+
+    _use_compilation_cache()
+    module = import_module(f"jaxlab.exercises.{name}")
+    config, out = _parse(name, module, options)
+
+    from jaxlab import results, terminal
+
+    results.check_writable(out)
+    start = time.perf_counter()
+    result = module.run(config)
+    seconds = time.perf_counter() - start
+    folder = result.save(out, seconds=seconds)
+    if result.table:
+        terminal.say(f"\n{result.table}\n")
+    written = f"{folder}{os.sep}result.json and {len(result.figures)} figures"
+    rows = [*result.summary, ("seconds", f"{seconds:.1f}"), ("written", written)]
+    terminal.table(f"Exercise {name[2:]}: {result.title}", rows)
+    for problem in result.problems:
+        terminal.warn(problem)
+    return 0
+
+
+def _parse(name: str, module, options: Sequence[str]):
+    """The exercise's config and the folder for results, from command-line options."""
+    # --quick changes the defaults; options given beside it still count.
+    config = module.QUICK if "--quick" in options else module.Config()
+    command = make_dataclass(
+        "Command", [("config", module.Config, config)], bases=(Output,), frozen=True
+    )
+    parsed = _ask(command, options, f"jaxlab {name}", module.Config.__doc__)
+    return parsed.config, parsed.out
+
+
+def _ask(command: type, options: Sequence[str], program: str, description: str | None = None):
+    import tyro
+
+    return tyro.cli(
+        command,
+        args=list(options),
+        prog=program,
+        description=description,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def _use_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache, so that the next run starts at once.
+
+    JAX's own settings count: JAX_COMPILATION_CACHE_DIR names another folder,
+    JAX_ENABLE_COMPILATION_CACHE=false turns it off. Without a folder that can be written, there
+    is no cache and nothing fails.
+    """
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        folder = Path(home) / "jaxlab" / "compiled"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return
+        if not os.access(folder, os.W_OK):
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    # By default JAX keeps only what took a second to compile; ours are many small programs.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -1,0 +1,152 @@
+"""Exercise 2: a classifier of handwritten digits, with the network of exercise 1.
+
+One hidden layer of sigmoid units, sigmoid outputs, squared error: 784-500-10, trained on 6,000
+images of small MNIST. Several networks are trained, each from its own seed, so that every
+accuracy comes with an interval.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxlab import figures, statistics, terminal
+from jaxlab.backprop import initialize
+from jaxlab.data import one_hot
+from jaxlab.errors import OptionError
+from jaxlab.exercises.common import TrainingConfig, accuracy, classify, load, train
+from jaxlab.exercises.common import training_problems as problems_of
+from jaxlab.optimize import Transform
+from jaxlab.results import Result
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Exercise 2: classify handwritten digits with one hidden layer."""
+
+    hidden: int = 500
+    """Hidden units."""
+    networks: int = 5
+    """How many networks to train, each from its own seed."""
+    shift: int = 1
+    """adam: move each training image by up to so many pixels at random at each use; 0: never."""
+    learning_rate: float = 0.003
+    epochs: int = 25
+    batch_size: int = 20
+
+
+QUICK = Config(hidden=25, networks=2, epochs=4, limit=1000, iterations=40)
+
+
+def run(config: Config) -> Result:
+    """Trains the networks and evaluates each on the training, validation and test images."""
+    if config.hidden < 1 or config.networks < 1 or config.shift < 0:
+        raise OptionError("hidden and networks must be at least 1, shift at least 0")
+    digits = load(config)
+    parts = {"train": digits.train, "val": digits.validation, "test": digits.test}
+    targets = one_hot(digits.train.y)
+    transform = shifted(config.shift, digits.side) if config.shift else None
+
+    accuracies: dict[str, list[float]] = {name: [] for name in parts}
+    costs, curves, problems, networks = [], {"training": [], "validation": []}, [], []
+    steps = config.epochs if config.method == "adam" else config.iterations
+    with terminal.progress("training", config.networks * steps) as advance:
+        for n in range(config.networks):
+            seed = config.seed + n
+            seen: dict[str, list[float]] = {name: [] for name in curves}
+            done = 0
+
+            def on_progress(step, J, params, seen=seen, n=n):
+                nonlocal done
+                seen["training"].append(accuracy(params, *digits.train))
+                seen["validation"].append(accuracy(params, *digits.validation))
+                note = f"network {n + 1}  J {J:.4f}  val. {100 * seen['validation'][-1]:.1f} %"
+                advance(step - done, note=note)
+                done = step
+
+            params = initialize(
+                jax.random.key(seed),
+                (digits.train.x.shape[1], config.hidden, targets.shape[1]),
+                mean_output=targets.mean(axis=0),
+            )
+            params, history = train(
+                config, params, digits.train.x, targets,
+                seed=seed, transform=transform, on_progress=on_progress,
+            )  # fmt: skip
+            advance(steps - done)
+            problems += problems_of(
+                f"network {n + 1} (seed {seed})", params, digits.train.x, targets
+            )
+            for name, part in parts.items():
+                accuracies[name].append(accuracy(params, *part))
+            costs.append(history)
+            networks.append(params)
+            for name, values in seen.items():
+                curves[name].append(values)
+
+    numbers = {
+        f"{name}_accuracy": statistics.over_seeds(accuracies[name], len(part.y))
+        for name, part in parts.items()
+    }
+    # The figures show the network that a user would keep: the best on the validation images.
+    best = int(np.argmax(accuracies["val"]))
+    answer = classify(networks[best], digits.test.x)
+    numbers["shown_network"] = best + 1
+    numbers["confusion"] = statistics.confusion(digits.test.y, answer)
+    wrong = np.flatnonzero(answer != digits.test.y)[:40]
+    shortest = min(len(history) for history in costs)
+    step = "epoch" if config.method == "adam" else "iteration"
+    recorded = min(len(values) for values in curves["training"])
+    return Result(
+        exercise="ex2",
+        title="Neural network for handwritten digit classification",
+        config=config,
+        numbers=numbers,
+        figures={
+            "learning_curves": figures.learning_curves(
+                np.array([history[:shortest] for history in costs]),
+                {name: np.array([row[:recorded] for row in rows]) for name, rows in curves.items()},
+                step,
+            ),
+            "confusion": figures.confusion(numbers["confusion"]),
+            "misclassified": figures.digits(
+                digits.test.x[wrong],
+                [f"{digits.test.y[i]} as {answer[i]}" for i in wrong],
+                digits.side,
+            ),
+            "hidden_units": figures.hidden_units(np.asarray(networks[best][0].W), digits.side),
+        },
+        summary=[
+            ("images", digits.source),
+            *(
+                (f"{name} accuracy", statistics.percent(numbers[f"{key}_accuracy"]))
+                for name, key in (("training", "train"), ("validation", "val"), ("test", "test"))
+            ),
+            ("lowest test accuracy", f"{100 * min(accuracies['test']):.2f} %"),
+        ],
+        problems=problems,
+    )
+
+
+@lru_cache
+def shifted(pixels: int, side: int) -> Transform:
+    """A transform that moves each image by up to `pixels` along each axis, background moving in.
+
+    Small shifts do not change what a digit is: a network that sees them needs fewer images
+    (Simard, Steinkraus and Platt 2003).
+    """
+
+    def shift(key: PRNGKeyArray, x: Float[Array, "m pixels"]) -> Float[Array, "m pixels"]:
+        images = x.reshape(-1, side, side)
+        framed = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels)))
+        corners = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
+
+        def cut(image, corner):
+            return jax.lax.dynamic_slice(image, (corner[0], corner[1]), (side, side))
+
+        return jax.vmap(cut)(framed, corners).reshape(x.shape)
+
+    return shift

@@ -1,0 +1,204 @@
+"""Exercise 4: digits reconstructed by an autoencoder.
+
+The number of hidden units and of iterations are chosen on the validation images: first a network
+of each size is trained, then the best size for each length of training. The measure to beat is
+principal component analysis with as many components, the best that a linear code can do.
+"""
+
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from jaxlab import figures, terminal
+from jaxlab.backprop import Params, initialize, predict
+from jaxlab.errors import OptionError
+from jaxlab.exercises.common import TrainingConfig, load, mean_squared_error, train
+from jaxlab.exercises.common import training_problems as problems_of
+from jaxlab.results import Result
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Exercise 4: reconstruct digits with an autoencoder."""
+
+    hidden: tuple[int, ...] = (16, 32, 64, 128, 256)
+    """Numbers of hidden units to try."""
+    fractions: tuple[float, ...] = (0.1, 0.3)
+    """Shorter trainings of the best size to try, as fractions of epochs (or iterations)."""
+    learning_rate: float = 0.02
+    epochs: int = 100
+    batch_size: int = 100
+    iterations: int = 1000
+
+
+QUICK = Config(hidden=(8, 16), fractions=(0.5,), epochs=10, iterations=40, limit=1000)
+
+
+def run(config: Config) -> Result:
+    """Searches, then reconstructs the test images with the chosen autoencoder."""
+    if not config.hidden or min(config.hidden) < 1:
+        raise OptionError("hidden needs at least one number of units, each at least 1")
+    if not all(0 < fraction < 1 for fraction in config.fractions):
+        raise OptionError("fractions must lie between 0 and 1")
+    digits = load(config)
+    sizes = sorted(set(config.hidden))
+    longest = config.epochs if config.method == "adam" else config.iterations
+    lengths = sorted({max(1, round(fraction * longest)) for fraction in config.fractions})
+    pca = principal_components(digits.train.x)
+
+    def errors(network, x):
+        return mean_squared_error(network, x)
+
+    problems, search = [], []
+    with terminal.progress("training", len(sizes) * longest + sum(lengths)) as advance:
+
+        def trained(hidden: int, length: int) -> Params:
+            done = 0
+
+            def on_progress(step, J, params):
+                nonlocal done
+                advance(step - done, note=f"{hidden} hidden units  J {J:.3f}")
+                done = step
+
+            params = initialize(
+                jax.random.key(config.seed),
+                (digits.train.x.shape[1], hidden, digits.train.x.shape[1]),
+                mean_output=digits.train.x.mean(axis=0),
+            )
+            result = train(
+                replace(config, epochs=length, iterations=length),
+                params, digits.train.x, None, seed=config.seed, on_progress=on_progress,
+            )  # fmt: skip
+            advance(length - done)
+            updates = len(result.history)
+            if config.method == "adam":
+                updates *= max(len(digits.train.x) // config.batch_size, 1)
+            search.append(
+                {
+                    "hidden_units": hidden,
+                    "iterations": updates,
+                    "train_mse": errors(result.params, digits.train.x),
+                    "val_mse": errors(result.params, digits.validation.x),
+                    "pca_val_mse": pca_error(pca, digits.validation.x, hidden),
+                }
+            )
+            problems.extend(
+                problems_of(f"{hidden} hidden units", result.params, digits.train.x, digits.train.x)
+            )
+            return result.params
+
+        by_size = {hidden: trained(hidden, longest) for hidden in sizes}
+        best = min(search, key=lambda row: row["val_mse"])
+        chosen_params = by_size[best["hidden_units"]]
+        for length in lengths:
+            params = trained(best["hidden_units"], length)
+            if search[-1]["val_mse"] < best["val_mse"]:
+                best, chosen_params = search[-1], params
+
+    hidden = best["hidden_units"]
+    test_mse = errors(chosen_params, digits.test.x)
+    pca_test_mse = pca_error(pca, digits.test.x, hidden)
+    by_hidden = {
+        str(size): {
+            "test_mse": errors(params, digits.test.x),
+            "pca_test_mse": pca_error(pca, digits.test.x, size),
+        }
+        for size, params in by_size.items()
+    }
+    shown = [int(np.flatnonzero(digits.test.y == d)[0]) for d in np.unique(digits.test.y)]
+    originals = digits.test.x[shown]
+    first = search[: len(sizes)]
+    of_chosen = sorted(
+        (row for row in search if row["hidden_units"] == hidden), key=lambda r: r["iterations"]
+    )
+    return Result(
+        exercise="ex4",
+        title="Reconstructing with an autoencoder",
+        config=config,
+        numbers={
+            "hidden_units": hidden,
+            "iterations": best["iterations"],
+            "test_mse": test_mse,
+            "pca_test_mse": pca_test_mse,
+            "ratio_to_pca": test_mse / pca_test_mse,
+            "examples": len(digits.test.x),
+            "search": search,
+            "by_hidden_units": by_hidden,
+        },
+        figures={
+            "reconstructions": figures.reconstructions(
+                {
+                    "original": originals,
+                    f"autoencoder, {hidden}": np.asarray(predict(chosen_params, originals)),
+                    f"PCA, {hidden}": pca_reconstruction(pca, originals, hidden),
+                },
+                digits.side,
+            ),
+            "error_by_hidden_units": figures.lines(
+                sizes,
+                {
+                    "autoencoder": [row["val_mse"] for row in first],
+                    "PCA": [row["pca_val_mse"] for row in first],
+                },
+                xlabel="hidden units (PCA: components)",
+                ylabel="squared error a pixel, validation images",
+                chosen=(hidden, "chosen"),
+                log="xy",
+            ),
+            "error_by_iterations": figures.lines(
+                [row["iterations"] for row in of_chosen],
+                {
+                    "training images": [row["train_mse"] for row in of_chosen],
+                    "validation images": [row["val_mse"] for row in of_chosen],
+                },
+                xlabel="iterations (updates of the parameters)",
+                ylabel="squared error a pixel",
+                title=f"{hidden} hidden units",
+                chosen=(best["iterations"], "chosen"),
+                log="x",
+            ),
+        },
+        summary=[
+            ("images", digits.source),
+            ("chosen", f"{hidden} hidden units, {best['iterations']:,} iterations"),
+            (
+                "test error",
+                f"{test_mse:.5f} a pixel, {test_mse / pca_test_mse:.2f} × PCA's {pca_test_mse:.5f} "
+                f"({len(digits.test.x):,} images)",
+            ),
+            *(
+                (
+                    f"{size} hidden units",
+                    f"test error {row['test_mse']:.5f}, "
+                    f"{row['test_mse'] / row['pca_test_mse']:.2f} × PCA's",
+                )
+                for size, row in by_hidden.items()
+            ),
+        ],
+        problems=problems,
+    )
+
+
+def principal_components(
+    x: Float[np.ndarray, "m pixels"],
+) -> tuple[Float[np.ndarray, " pixels"], Float[np.ndarray, "components pixels"]]:
+    """The mean and all principal components of x, largest variance first (Pearson 1901)."""
+    mean = x.mean(axis=0)
+    _, components = np.linalg.eigh(np.cov(x - mean, rowvar=False))
+    return mean, components[:, ::-1].T.astype(x.dtype)
+
+
+def pca_reconstruction(
+    pca: tuple[np.ndarray, np.ndarray], x: Float[np.ndarray, "m pixels"], components: int
+) -> Float[np.ndarray, "m pixels"]:
+    """x from its first principal components: the least squared error of any linear code."""
+    mean, directions = pca
+    directions = directions[:components]
+    return (x - mean) @ directions.T @ directions + mean
+
+
+def pca_error(pca: tuple[np.ndarray, np.ndarray], x: np.ndarray, components: int) -> float:
+    """The mean squared error a pixel of `pca_reconstruction`."""
+    return float(((pca_reconstruction(pca, x, components) - x) ** 2).mean())

@@ -1,0 +1,167 @@
+"""Exercise 5: bias and variance against the number of hidden units.
+
+For each of ten sizes, several networks on the whole training set give accuracies with intervals,
+and several more, each on a resampled training set, give the decomposition
+
+    E ‖f(x) - y‖²  =  ‖E f(x) - y‖²  +  E ‖f(x) - E f(x)‖²
+                          bias²             variance
+
+of the squared error of an image x, the expectation taken over training sets and starts (Geman,
+Bienenstock and Doursat 1992). What is noise in the labels counts as bias.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from jaxlab import figures, statistics, terminal
+from jaxlab.backprop import Params, initialize, predict
+from jaxlab.data import one_hot
+from jaxlab.errors import OptionError
+from jaxlab.exercises.common import TrainingConfig, accuracy, load, train
+from jaxlab.exercises.common import training_problems as problems_of
+from jaxlab.results import Result
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Exercise 5: bias and variance against the number of hidden units."""
+
+    hidden: tuple[int, ...] = (2, 4, 7, 12, 20, 35, 60, 100, 175, 300)
+    """Numbers of hidden units to try."""
+    networks: int = 5
+    """How many networks of each size to train on the whole training set."""
+    resamples: int = 8
+    """How many more of each size to train, each on a resampled training set."""
+    learning_rate: float = 0.01
+    epochs: int = 30
+    batch_size: int = 100
+
+
+QUICK = Config(
+    hidden=(2, 3, 4, 5, 6, 8, 10, 12, 14, 16),
+    networks=2, resamples=2, epochs=4, iterations=20, limit=600,
+)  # fmt: skip
+
+
+def run(config: Config) -> Result:
+    """Trains every network and chooses the size by the validation images."""
+    if not config.hidden or min(config.hidden) < 1:
+        raise OptionError("hidden needs at least one number of units, each at least 1")
+    if config.networks < 1 or config.resamples < 2:
+        raise OptionError("networks must be at least 1, resamples at least 2: a variance needs two")
+    digits = load(config)
+    parts = {"train": digits.train, "val": digits.validation, "test": digits.test}
+    sizes = sorted(set(config.hidden))
+    x, targets = digits.train.x, one_hot(digits.train.y)
+    test_targets = one_hot(digits.test.y)
+    rng = np.random.default_rng(config.seed)
+    # The same resampled training sets for every size: what differs is the size alone.
+    resampled = [rng.integers(0, len(x), len(x)) for _ in range(config.resamples)]
+
+    accuracies = {name: [] for name in parts}
+    bias_squared, variance, problems = [], [], []
+    total = len(sizes) * (config.networks + config.resamples)
+    with terminal.progress("training networks", total) as advance:
+
+        def trained(hidden: int, seed: int, rows: np.ndarray) -> Params:
+            params = initialize(
+                jax.random.key(seed),
+                (x.shape[1], hidden, targets.shape[1]),
+                mean_output=targets.mean(axis=0),
+            )
+            params, _ = train(config, params, x[rows], targets[rows], seed=seed)
+            advance(note=f"{hidden} hidden units")
+            name = f"{hidden} hidden units, seed {seed}"
+            problems.extend(problems_of(name, params, x[rows], targets[rows]))
+            return params
+
+        everything = np.arange(len(x))
+        for hidden in sizes:
+            networks = [
+                trained(hidden, config.seed + n, everything) for n in range(config.networks)
+            ]
+            for name, part in parts.items():
+                accuracies[name].append(
+                    statistics.over_seeds([accuracy(p, *part) for p in networks], len(part.y))
+                )
+            answers = [
+                np.asarray(predict(trained(hidden, config.seed + n, rows), digits.test.x))
+                for n, rows in enumerate(resampled)
+            ]
+            bias, spread = decompose(np.array(answers, np.float64), test_targets)
+            bias_squared.append(bias)
+            variance.append(spread)
+
+    chosen = int(np.argmax([entry["mean"] for entry in accuracies["val"]]))
+    means = {
+        name: [100 * entry["mean"] for entry in accuracies[key]]
+        for name, key in (("training", "train"), ("validation", "val"), ("test", "test"))
+    }
+    intervals = {
+        name: [[100 * end for end in entry["ci95"]] for entry in accuracies[key]]
+        for name, key in (("training", "train"), ("validation", "val"), ("test", "test"))
+    }
+    mark = (sizes[chosen], f"chosen: {sizes[chosen]}")
+    return Result(
+        exercise="ex5",
+        title="Bias and variance against the number of hidden units",
+        config=config,
+        numbers={
+            "hidden_units": sizes,
+            **{f"{name}_accuracy": values for name, values in accuracies.items()},
+            "bias_squared": bias_squared,
+            "variance": variance,
+            "chosen": sizes[chosen],
+        },
+        figures={
+            "accuracies": figures.lines(
+                sizes, means, xlabel="hidden units", ylabel="accuracy, %",
+                title=f"Mean and 95 % interval of {config.networks} networks",
+                intervals=intervals, chosen=mark, log="x",
+            ),
+            "bias_variance": figures.lines(
+                sizes,
+                {
+                    "squared error": np.add(bias_squared, variance),
+                    "bias²": bias_squared,
+                    "variance": variance,
+                },
+                xlabel="hidden units", ylabel="squared error ‖f(x) − y‖², test images",
+                title=f"{config.resamples} networks on resampled training sets",
+                chosen=mark, log="xy",
+            ),
+        },
+        summary=[
+            ("images", digits.source),
+            ("chosen by validation", f"{sizes[chosen]} hidden units"),
+            ("its validation accuracy", statistics.percent(accuracies["val"][chosen])),
+            ("its test accuracy", statistics.percent(accuracies["test"][chosen])),
+            *(
+                (
+                    f"{size} hidden units",
+                    f"validation {100 * accuracies['val'][i]['mean']:.2f} %, "
+                    f"bias² {bias_squared[i]:.4f}, variance {variance[i]:.4f}",
+                )
+                for i, size in enumerate(sizes)
+            ),
+        ],
+        problems=problems,
+    )  # fmt: skip
+
+
+def decompose(
+    answers: Float[np.ndarray, "networks m classes"], targets: Float[np.ndarray, "m classes"]
+) -> tuple[float, float]:
+    """bias² and variance of the squared error, means over m examples; both unbiased.
+
+    They sum to the networks' mean squared error. The mean of R networks is itself off by a
+    variance / R, which would be counted as bias; it is taken off.
+    """
+    R = len(answers)
+    mean = answers.mean(axis=0)
+    variance = ((answers - mean[None]) ** 2).sum(axis=(0, 2)).mean() / (R - 1)
+    bias_squared = ((mean - targets) ** 2).sum(axis=1).mean() - variance / R
+    return float(bias_squared), float(variance)

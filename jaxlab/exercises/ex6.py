@@ -1,0 +1,250 @@
+"""Exercise 6: a softmax classifier, on raw pixels and on an autoencoder's features.
+
+A softmax classifier is a network without a hidden layer: the same pass as in exercise 1 with
+cross-entropy. The features are the hidden activations of an autoencoder trained to reconstruct
+the training images. The number of its hidden units, and how long the classifier trains, are
+chosen on the validation images; the test images compare the chosen one with raw pixels.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlab import figures, gradcheck, statistics, terminal
+from jaxlab.backprop import Params, cost, cost_and_grad, feed_forward, initialize
+from jaxlab.data import Digits, one_hot
+from jaxlab.errors import OptionError
+from jaxlab.exercises.common import TrainingConfig, classify, load, train
+from jaxlab.exercises.common import training_problems as problems_of
+from jaxlab.exercises.ex1 import check_problems, random_batch
+from jaxlab.gradcheck.check import random_params
+from jaxlab.losses import cross_entropy
+from jaxlab.optimize import minimize
+from jaxlab.results import Result
+
+
+@dataclass(frozen=True)
+class Config(TrainingConfig):
+    """Exercise 6: a softmax classifier on raw pixels and on autoencoder features."""
+
+    hidden: tuple[int, ...] = (25, 50, 100, 200, 400)
+    """Numbers of hidden units of the autoencoder to try."""
+    softmax_iterations: int = 200
+    """The maximum number of L-BFGS iterations of a softmax classifier."""
+    learning_rate: float = 0.01
+    epochs: int = 30
+    batch_size: int = 100
+
+
+QUICK = Config(hidden=(10, 20), epochs=4, iterations=20, softmax_iterations=30, limit=1000)
+
+
+def run(config: Config) -> Result:
+    """Checks the softmax gradient, trains every classifier, and compares on the test images."""
+    if not config.hidden or min(config.hidden) < 1 or config.softmax_iterations < 1:
+        raise OptionError("hidden needs numbers of units of at least 1, softmax-iterations also")
+    check = softmax_check(config.seed)
+    problems = check_problems(check, "softmax classifier")
+    digits = load(config)
+    sizes = sorted(set(config.hidden))
+    length = config.epochs if config.method == "adam" else config.iterations
+    total = len(sizes) * (length + config.softmax_iterations) + config.softmax_iterations
+    with terminal.progress("training", total) as advance:
+        raw = softmax_classifier(config, digits, lambda x: x, "raw pixels", advance)
+        by_size = {}
+        for hidden in sizes:
+            encoder = autoencoder(config, digits, hidden, advance, problems)
+            name = f"features of {hidden}"
+            by_size[hidden] = softmax_classifier(
+                config, digits, partial(encode, encoder), name, advance
+            )
+    chosen = max(sizes, key=lambda hidden: by_size[hidden]["val_accuracy"])
+    truth = digits.test.y
+    only_features, only_raw, p_value = statistics.mcnemar(
+        by_size[chosen]["answer"] == truth, raw["answer"] == truth
+    )
+    for name, one in [("raw pixels", raw), *((f"{h} features", by_size[h]) for h in sizes)]:
+        problems += [f"softmax on {name}: {problem}" for problem in one["problems"]]
+
+    numbers = {
+        "gradient_check": check.numbers(),
+        "raw_accuracy": _accuracy(raw["answer"], truth),
+        "autoencoder_accuracy": {
+            str(hidden): _accuracy(by_size[hidden]["answer"], truth) for hidden in sizes
+        },
+        "raw_val_accuracy": raw["val_accuracy"],
+        "autoencoder_val_accuracy": {str(h): by_size[h]["val_accuracy"] for h in sizes},
+        "raw_iterations": raw["iterations"],
+        "chosen": chosen,
+        "only_features_right": only_features,
+        "only_raw_right": only_raw,
+        "p_value": p_value,
+    }
+    numbers["discussion"] = discussion(numbers)
+    bars = {"raw pixels": [100 * raw["val_accuracy"]] * len(sizes),
+            "autoencoder features": [100 * by_size[h]["val_accuracy"] for h in sizes]}  # fmt: skip
+    tests = {
+        "raw pixels": [numbers["raw_accuracy"]] * len(sizes),
+        "autoencoder features": [numbers["autoencoder_accuracy"][str(h)] for h in sizes],
+    }
+    return Result(
+        exercise="ex6",
+        title="Softmax on raw pixels and on autoencoder features",
+        config=config,
+        numbers=numbers,
+        figures={
+            "accuracies": figures.lines(
+                sizes,
+                {name: [100 * a["mean"] for a in row] for name, row in tests.items()},
+                xlabel="hidden units of the autoencoder", ylabel="test accuracy, %",
+                title="Test images, with Wilson's 95 % interval",
+                intervals={
+                    name: [[100 * end for end in a["ci95"]] for a in row]
+                    for name, row in tests.items()
+                },
+                chosen=(chosen, "chosen"), log="x",
+            ),
+            "validation": figures.lines(
+                sizes, bars, xlabel="hidden units of the autoencoder",
+                ylabel="validation accuracy, %", title="What the choice was made by",
+                chosen=(chosen, "chosen"), log="x",
+            ),
+        },
+        summary=[
+            ("images", digits.source),
+            ("softmax gradient", "right" if check else f"WRONG: {', '.join(check.wrong)}"),
+            ("raw pixels", statistics.percent(numbers["raw_accuracy"])),
+            *(
+                (
+                    f"{hidden} features{', chosen' if hidden == chosen else ''}",
+                    statistics.percent(numbers["autoencoder_accuracy"][str(hidden)]),
+                )
+                for hidden in sizes
+            ),
+            ("McNemar's p-value, chosen against raw", f"{p_value:.2g}"),
+            ("discussion", " ".join(numbers["discussion"])),
+        ],
+        table=f"softmax classifier 8-10\n\n{check}",
+        problems=problems,
+    )  # fmt: skip
+
+
+softmax_cost = partial(cost, loss=cross_entropy)
+softmax_cost_and_grad = partial(cost_and_grad, loss=cross_entropy)
+
+
+def softmax_check(seed: int) -> gradcheck.GradientCheck:
+    """The gradient check of a softmax classifier with 8 inputs and 10 classes."""
+    x, y = random_batch(seed, 100, 8, 10)
+    params = random_params(jax.random.key(seed), (8, 10))
+    return gradcheck.check_gradients(
+        softmax_cost_and_grad, params, x, y, cost=softmax_cost, seed=seed
+    )
+
+
+def autoencoder(config, digits: Digits, hidden: int, advance, problems) -> Params:
+    """An autoencoder trained to reconstruct the training images."""
+    x, done = digits.train.x, 0
+
+    def on_progress(step, J, params):
+        nonlocal done
+        advance(step - done, note=f"autoencoder of {hidden}  J {J:.3f}")
+        done = step
+
+    params = initialize(
+        jax.random.key(config.seed),
+        (x.shape[1], hidden, x.shape[1]),
+        mean_output=x.mean(axis=0),
+    )
+    params, _ = train(config, params, x, None, seed=config.seed, on_progress=on_progress)
+    advance((config.epochs if config.method == "adam" else config.iterations) - done)
+    problems.extend(problems_of(f"autoencoder of {hidden}", params, x, x))
+    return params
+
+
+def encode(params: Params, x: np.ndarray) -> np.ndarray:
+    """The hidden activations a2 of an autoencoder: features of x, (m, hidden units)."""
+    return np.asarray(feed_forward(params, jnp.asarray(x))[1][2])
+
+
+def softmax_classifier(config, digits: Digits, features, name: str, advance) -> dict:
+    """A softmax classifier on features of the images, kept where validation was best.
+
+    Cross-entropy has one minimum here, so it starts from zero and no seed matters. Training to
+    the minimum fits noise: of the states that L-BFGS passes through, the one with the highest
+    validation accuracy is kept (early stopping).
+    """
+    x, targets = jnp.asarray(features(digits.train.x)), jnp.asarray(one_hot(digits.train.y))
+    validation = features(digits.validation.x)
+    best = {"val_accuracy": -1.0}
+    done = 0
+
+    def on_progress(iteration, J, params):
+        nonlocal done
+        right = classify(params, validation, cross_entropy) == digits.validation.y
+        if right.mean() > best["val_accuracy"]:
+            best.update(
+                val_accuracy=float(right.mean()),
+                iterations=iteration,
+                params=jax.tree.map(jnp.copy, params),
+            )
+        advance(iteration - done, note=f"softmax on {name}  J {J:.3f}")
+        done = iteration
+
+    zero = jax.tree.map(jnp.zeros_like, initialize(jax.random.key(0), (x.shape[1], 10)))
+    minimize(
+        zero, x, targets, loss=cross_entropy,
+        iterations=config.softmax_iterations, on_progress=on_progress,
+    )  # fmt: skip
+    advance(config.softmax_iterations - done)
+    best["answer"] = classify(best["params"], features(digits.test.x), cross_entropy)
+    best["problems"] = problems_of(
+        "training", best["params"], np.asarray(x), np.asarray(targets), cross_entropy
+    )
+    return best
+
+
+def discussion(numbers: dict) -> list[str]:
+    """Whether the autoencoder was useful: each sentence follows from the numbers given."""
+    raw, chosen = numbers["raw_accuracy"], numbers["chosen"]
+    by_size = {int(h): a for h, a in numbers["autoencoder_accuracy"].items()}
+    difference = 100 * (by_size[chosen]["mean"] - raw["mean"])
+    more_or_less = "more" if difference >= 0 else "less"
+    significant = numbers["p_value"] < 0.05
+    sentences = [
+        f"On the {raw['examples']:,} test images, softmax on raw pixels reaches "
+        f"{100 * raw['mean']:.2f} %, and on the {chosen} features that validation chose "
+        f"{100 * by_size[chosen]['mean']:.2f} %: {abs(difference):.2f} points {more_or_less}.",
+        f"Of the images on which the two differ, {numbers['only_features_right']} are right by "
+        f"features alone and {numbers['only_raw_right']} by raw pixels alone; two equally good "
+        f"classifiers would differ so much with probability {numbers['p_value']:.2g} (McNemar).",
+    ]
+    if significant and difference > 0:
+        sentences.append("So the autoencoder is useful here as a step before the classifier.")
+    elif significant and difference < 0:
+        sentences.append("So the autoencoder does harm here as a step before the classifier.")
+    else:
+        sentences.append(
+            "At the 5 % level these images show no difference: whether the autoencoder helps "
+            "cannot be told from them."
+        )
+    better = [str(h) for h, a in by_size.items() if a["mean"] > raw["mean"]]
+    worse = [str(h) for h, a in by_size.items() if a["mean"] < raw["mean"]]
+    if better and worse:
+        sentences.append(
+            f"The number of hidden units matters: {', '.join(better)} do better than raw pixels, "
+            f"{', '.join(worse)} worse."
+        )
+    elif len(by_size) > 1:
+        sentences.append(
+            f"Every number of hidden units tried did {'better' if better else 'no better'} than "
+            "raw pixels."
+        )
+    return sentences
+
+
+def _accuracy(answer: np.ndarray, truth: np.ndarray) -> dict:
+    return statistics.over_seeds([float((answer == truth).mean())], len(truth))

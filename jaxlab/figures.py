@@ -1,0 +1,229 @@
+"""Every plot, in one visual language.
+
+Colours are Okabe and Ito's (2008), which people with any colour vision can tell apart; lines
+also differ in marker, so that a print in grey can be read. Figures are made without pyplot: no
+window opens and the importing program's settings stay as they are.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#666666",
+)  # fmt: skip
+MARKERS = "osD^v<>"
+STYLE = {
+    "axes.grid": True,
+    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN, PURPLE, SKY, RED]),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "grid.alpha": 0.3,
+    "image.cmap": "gray_r",
+    "legend.frameon": False,
+    "lines.markersize": 5,
+    # The same figure gives the same bytes.
+    "svg.hashsalt": "jaxlab",
+}
+
+
+def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    @wraps(draw)
+    def in_our_style(*args, **kwargs):
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return in_our_style
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes one figure in the format of the path's suffix. No date: same run, same bytes."""
+    with matplotlib.rc_context(STYLE):
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(path, dpi=160, metadata=metadata)
+
+
+@_styled
+def differences(checks: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """Relative differences by block: checks is network → block → witness → difference."""
+    names = {"finite_difference": "central differences", "complex_step": "complex step",
+             "autograd": "jax.grad"}  # fmt: skip
+    figure = Figure(figsize=(3.4 * len(checks) + 1, 3.2))
+    axes = figure.subplots(1, len(checks), sharey=True, squeeze=False)[0]
+    for ax, (network, blocks) in zip(axes, checks.items(), strict=True):
+        where = np.arange(len(blocks))
+        for i, (witness, label) in enumerate(names.items()):
+            # A logarithmic axis has no zero: exact agreement is drawn at its foot.
+            values = [max(block[witness], 1e-18) for block in blocks.values()]
+            ax.plot(where + (i - 1) * 0.12, values, MARKERS[i], label=label)
+        ax.axhline(np.finfo(np.float64).eps, color=GREY, lw=0.8, ls=":")
+        ax.set(yscale="log", xticks=where, xticklabels=list(blocks), xlim=(-0.5, len(blocks) - 0.5))
+        ax.set(title=network, xlabel="block of parameters", ylim=(1e-18, 1e-6))
+    axes[0].set_ylabel("‖g − n‖ / ‖g + n‖")
+    axes[0].text(-0.45, 3e-16, "float64 rounding", color=GREY, fontsize=8)
+    axes[-1].legend(loc="upper right", fontsize=8)
+    return figure
+
+
+@_styled
+def errors_against_step(
+    steps: Sequence[float], central: Sequence[float], exact: Sequence[float], chosen: float
+) -> Figure:
+    """How far central differences and the complex step are from the gradient, against the step."""
+    figure = Figure(figsize=(5.4, 3.4))
+    ax = figure.subplots()
+    ax.loglog(steps, central, "o-", label="central differences")
+    ax.loglog(steps, np.maximum(exact, 1e-17), "s-", label="complex step")
+    ax.axvline(chosen, color=GREY, lw=0.8, ls=":")
+    ax.text(chosen * 1.2, 1e-3, "used in the check", color=GREY, fontsize=8)
+    ax.set(xlabel="step h", ylabel="‖g − n‖ / ‖g + n‖", title="What a numerical derivative can see")
+    ax.legend(loc="center right")
+    return figure
+
+
+@_styled
+def learning_curves(
+    costs: np.ndarray, accuracies: Mapping[str, np.ndarray] | None, step: str, cost_name: str = "J"
+) -> Figure:
+    """Cost, and accuracies where given, against training. Arrays are (networks, steps)."""
+    figure = Figure(figsize=(8.4 if accuracies else 4.6, 3.2))
+    axes = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
+    steps = np.arange(1, costs.shape[1] + 1)
+    _band(axes[0], steps, costs, BLUE, cost_name, "-")
+    axes[0].set(xlabel=step, ylabel=f"{cost_name} on the training set", yscale="log")
+    for (name, values), colour, line in zip(
+        (accuracies or {}).items(), (BLUE, RED), ("-", "--"), strict=False
+    ):
+        _band(axes[1], steps, 100 * values, colour, name, line)
+    if accuracies:
+        low = min(
+            float(values[:, min(2, len(steps) - 1) :].min()) for values in accuracies.values()
+        )
+        axes[1].set(xlabel=step, ylabel="accuracy, %", ylim=(100 * low - 1, 100.5))
+        axes[1].legend(loc="lower right")
+    figure.suptitle(f"Mean and range of {costs.shape[0]} networks", x=0.01, ha="left", fontsize=9)
+    return figure
+
+
+@_styled
+def confusion(counts: np.ndarray) -> Figure:
+    """Counts of each digit (row) taken for each digit (column); the diagonal is right."""
+    figure = Figure(figsize=(5, 4.6))
+    ax = figure.subplots()
+    wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
+    ax.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(wrong.max(), 1) * 1.3)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            weight = "bold" if row == column else "normal"
+            ax.text(column, row, str(count), ha="center", va="center", fontsize=8, weight=weight)
+    digits = range(len(counts))
+    ax.set(xticks=digits, yticks=digits, xlabel="taken for", ylabel="digit")
+    ax.set_title("Test images; mistakes are shaded")
+    ax.grid(False)
+    return figure
+
+
+@_styled
+def digits(images: np.ndarray, titles: Sequence[str], side: int, columns: int = 10) -> Figure:
+    """Images with a title each, (n, side²) in [0, 1]."""
+    if not len(images):
+        figure = Figure(figsize=(4, 1))
+        figure.text(0.5, 0.5, "none", ha="center", va="center")
+        return figure
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(0.85 * columns, 1.1 * rows))
+    for ax, image, title in zip(_tiles(figure, rows, columns), images, titles, strict=False):
+        ax.imshow(image.reshape(side, side), vmin=0, vmax=1)
+        ax.set_title(title, fontsize=8, loc="center")
+    return figure
+
+
+@_styled
+def hidden_units(W1: np.ndarray, side: int, most: int = 40, columns: int = 10) -> Figure:
+    """What each hidden unit looks for: its weights from every pixel, red up, blue down."""
+    shown = W1[:most]
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(0.85 * columns, 0.85 * rows + 0.4))
+    for ax, weights in zip(_tiles(figure, rows, columns), shown, strict=False):
+        most_extreme = np.abs(weights).max() or 1
+        ax.imshow(weights.reshape(side, side), cmap="RdBu_r", vmin=-most_extreme, vmax=most_extreme)
+    figure.suptitle(f"Weights of {len(shown)} of {len(W1)} hidden units", fontsize=9)
+    return figure
+
+
+@_styled
+def reconstructions(rows: Mapping[str, np.ndarray], side: int) -> Figure:
+    """Originals above their reconstructions: name → (n, side²)."""
+    n = len(next(iter(rows.values())))
+    figure = Figure(figsize=(0.85 * n + 1.2, 0.9 * len(rows)))
+    tiles = _tiles(figure, len(rows), n)
+    for row, (name, images) in enumerate(rows.items()):
+        for column, image in enumerate(images):
+            tiles[row * n + column].imshow(image.reshape(side, side), vmin=0, vmax=1)
+        tiles[row * n].text(
+            -0.15, 0.5, name, transform=tiles[row * n].transAxes, ha="right", va="center"
+        )
+    return figure
+
+
+@_styled
+def lines(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    chosen: tuple[float, str] | None = None,
+    log: str = "",
+    xticks: bool = True,
+) -> Figure:
+    """Curves over one axis, with 95 % intervals where given and the chosen value marked."""
+    figure = Figure(figsize=(6, 3.8))
+    ax = figure.subplots()
+    colours = (BLUE, RED, GREEN, PURPLE, ORANGE)
+    for (name, values), colour, marker in zip(curves.items(), colours, MARKERS, strict=False):
+        if intervals and name in intervals:
+            low, high = np.array(intervals[name]).T
+            spread = [np.array(values) - low, high - np.array(values)]
+            ax.errorbar(x, values, np.maximum(spread, 0), fmt=f"{marker}-", color=colour, capsize=3,
+                        label=name)  # fmt: skip
+        else:
+            ax.plot(x, values, f"{marker}-", color=colour, label=name)
+    if "x" in log:
+        ax.set_xscale("log")
+    if "y" in log:
+        ax.set_yscale("log")
+    if xticks:
+        ax.set_xticks(x, [f"{value:g}" for value in x])
+        ax.minorticks_off()
+    if chosen:
+        ax.axvline(chosen[0], color=GREY, lw=0.9, ls=":")
+        ax.annotate(chosen[1], (chosen[0], 0.03), xycoords=("data", "axes fraction"), fontsize=8,
+                    color=GREY, xytext=(-4, 0), textcoords="offset points", ha="right")  # fmt: skip
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if len(curves) > 1:
+        ax.legend()
+    return figure
+
+
+def _band(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, name: str, line: str) -> None:
+    ax.plot(x, values.mean(axis=0), line, color=colour, label=name)
+    ax.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, lw=0)
+
+
+def _tiles(figure: Figure, rows: int, columns: int) -> list[Axes]:
+    tiles = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for ax in tiles:
+        ax.set_axis_off()
+    return tiles

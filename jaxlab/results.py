@@ -1,0 +1,142 @@
+"""What an exercise leaves behind: numbers, figures, and where they came from.
+
+OUT/exN/result.json and, beside it, each figure as SVG and PNG. A result is visible whole or not
+at all: files are written under temporary names, and result.json goes first and comes last.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import platform
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxlab.errors import OutputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The outcome of one exercise.
+
+    numbers: plain numbers, lists and dicts, under the names of the contract. figures: name →
+    matplotlib figure. summary: (question, answer) rows for the terminal. table: text to print as
+    it is. problems: what went wrong without stopping the run; empty is good.
+    """
+
+    exercise: str
+    title: str
+    config: Any
+    numbers: dict[str, Any]
+    figures: "dict[str, Figure]"
+    summary: Sequence[tuple[str, str]]
+    table: str = ""
+    problems: Sequence[str] = ()
+
+    def save(self, out: str | os.PathLike, *, seconds: float) -> Path:
+        """Writes OUT/exN and returns that folder. Raises `OutputError` where it cannot."""
+        folder = Path(out) / self.exercise
+        record = {
+            "exercise": self.exercise,
+            "title": self.title,
+            "config": _plain(dataclasses.asdict(self.config)),
+            "environment": environment(),
+            "seconds": round(seconds, 3),
+            "numbers": _plain(self.numbers),
+            "figures": {name: [f"{name}.svg", f"{name}.png"] for name in self.figures},
+            "problems": list(self.problems),
+        }
+        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as temporary:
+                made = _draw(self.figures, Path(temporary))
+                new_result = Path(temporary) / "result.json"
+                new_result.write_text(text, encoding="utf-8")
+                # Between these two moments there is no result, rather than one whose figures
+                # belong to another run.
+                (folder / "result.json").unlink(missing_ok=True)
+                for figure in made:
+                    os.replace(figure, folder / figure.name)
+                os.replace(new_result, folder / "result.json")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {folder}: {error.strerror or error}; "
+                "choose another folder with --out, or make room"
+            ) from error
+        return folder
+
+
+def load(out: str | os.PathLike, exercise: str) -> dict[str, Any] | None:
+    """OUT/exN/result.json, or None where there is no result. Raises `OutputError` if damaged."""
+    path = Path(out) / exercise / "result.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"cannot read {path}: {error}; delete it and run the exercise again"
+        ) from error
+    needed = {"exercise", "config", "environment", "seconds", "numbers", "figures"}
+    if not isinstance(record, dict) or not needed <= record.keys():
+        raise OutputError(f"{path} is not a result of jaxlab; delete it and run the exercise again")
+    return record
+
+
+def check_writable(out: str | os.PathLike) -> None:
+    """Raises `OutputError` now, rather than after minutes of training, if OUT cannot be written."""
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {out}: {error.strerror or error}; choose another folder with --out"
+        ) from error
+
+
+def environment() -> dict[str, Any]:
+    """Versions and the device: what somebody needs to get these numbers again."""
+    from importlib.metadata import version
+
+    import jax
+
+    device = jax.devices()[0]
+    packages = ("jaxlab", "jax", "jaxlib", "optax", "numpy", "matplotlib", "scipy")
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": f"{device.platform}: {device.device_kind}",
+        "cores": os.cpu_count(),
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def _draw(figures: "dict[str, Figure]", folder: Path) -> list[Path]:
+    from jaxlab.figures import save
+
+    made = [folder / f"{name}.{kind}" for name in figures for kind in ("svg", "png")]
+    for path in made:
+        save(figures[path.stem], path)
+    return made
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's own types. JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

@@ -1,0 +1,75 @@
+"""Intervals and tests for accuracies."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from jaxlab.errors import ShapeError
+
+
+def over_seeds(accuracies: Sequence[float], examples: int) -> dict[str, Any]:
+    """The mean of several networks' accuracies with its 95 % interval, in the form of result.json.
+
+    The interval is Student's t over seeds: it says how far another set of seeds would move the
+    mean, on the same images. Of a single network it is Wilson's interval over its examples.
+    """
+    mean, n = float(np.mean(accuracies)), len(accuracies)
+    if n == 1:
+        low, high = wilson(round(mean * examples), examples)
+    else:
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(n - 1, 0.975)) * float(np.std(accuracies, ddof=1)) / n**0.5
+        low, high = max(mean - half, 0.0), min(mean + half, 1.0)
+    return {
+        "mean": mean,
+        "ci95": [low, high],
+        "per_seed": [float(a) for a in accuracies],
+        "examples": examples,
+    }
+
+
+def wilson(right: int, examples: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval for `right` of `examples` (Wilson 1927)."""
+    z, p = 1.959964, right / examples
+    centre = (p + z**2 / (2 * examples)) / (1 + z**2 / examples)
+    half = z / (1 + z**2 / examples) * math.sqrt(p * (1 - p) / examples + z**2 / (4 * examples**2))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def mcnemar(one: Bool[np.ndarray, " m"], other: Bool[np.ndarray, " m"]) -> tuple[int, int, float]:
+    """McNemar's exact test of two classifiers on the same examples (McNemar 1947).
+
+    one, other: which examples each classifies rightly. Returns how many only `one` has right,
+    how many only `other`, and the two-sided p-value that two equally good classifiers would
+    differ at least so much: the binomial probability with ½ over the examples on which they do.
+    """
+    if one.shape != other.shape:
+        raise ShapeError(f"the classifiers saw {one.size} and {other.size} examples: not the same")
+    only_one, only_other = int((one & ~other).sum()), int((~one & other).sum())
+    from scipy.special import bdtr
+
+    tail = float(bdtr(min(only_one, only_other), only_one + only_other, 0.5))
+    return only_one, only_other, min(1.0, 2 * tail)
+
+
+def confusion(
+    truth: Int[np.ndarray, " m"], guess: Int[np.ndarray, " m"], classes: int = 10
+) -> Int[np.ndarray, "classes classes"]:
+    """How many examples of each digit (row) were taken for each digit (column)."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (truth, guess), 1)
+    return counts
+
+
+def percent(accuracy: dict[str, Any]) -> str:
+    """'96.8 % (95 % interval 96.6 to 97.0, 5 networks, 2,000 images)'."""
+    low, high = accuracy["ci95"]
+    n = len(accuracy["per_seed"])
+    return (
+        f"{100 * accuracy['mean']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
+        f"{n} network{'s' if n > 1 else ''}, {accuracy['examples']:,} images)"
+    )

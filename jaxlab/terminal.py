@@ -1,0 +1,72 @@
+"""What a person sees while a command runs: progress, tables, warnings.
+
+Progress goes to standard error and only to a terminal; results go to standard output, where a
+file or a pipe gets plain text.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """A bar with the time left; yields advance(n=1, note="").
+
+    Silent where standard error is not a terminal.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=total, note="")
+
+        def advance(n: int = 1, note: str = "") -> None:
+            bar.update(task, advance=n, note=note)
+
+        yield advance
+
+
+def say(text: str) -> None:
+    """One line of what is going on."""
+    out.print(text, markup=False)
+
+
+def warn(text: str) -> None:
+    """Something that the reader must not miss."""
+    err.print(f"warning: {text}", style="bold yellow", markup=False)
+
+
+def table(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Rows of (what, value): a table on a terminal, aligned plain lines elsewhere."""
+    if out.is_terminal:
+        grid = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+        grid.add_column(style="dim")
+        grid.add_column()
+        for what, value in rows:
+            grid.add_row(what, value)
+        out.print(grid)
+        return
+    width = max((len(what) for what, _ in rows), default=0)
+    say(title)
+    for what, value in rows:
+        say(f"  {what.ljust(width)}  {value}")

@@ -1,7 +1,7 @@
 """jaxlab: backpropagation by hand, compiled, and proven right every time.
 
     import jaxlab
-    params = jaxlab.initialize(jax.random.key(0), (784, 100, 10))
+    params = jaxlab.initialize(0, (784, 100, 10))
     J, grads = jaxlab.cost_and_grad(params, x, y)
     print(jaxlab.check_gradients(jaxlab.cost_and_grad, params, x, y, cost=jaxlab.cost))
 

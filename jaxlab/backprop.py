@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Inexact, PRNGKeyArray
+from jaxtyping import Array, Inexact
 
 from jaxlab.errors import ShapeError
 from jaxlab.losses import Loss, sigmoid, squared_error
@@ -106,10 +107,10 @@ def predict(params: Params, x: Batch, loss: Loss = squared_error) -> Batch:
 
 
 def initialize(
-    key: PRNGKeyArray,
+    seed: int,
     sizes: Sequence[int],
     *,
-    mean_output: Inexact[Array, " units_out"] | None = None,
+    mean_output: Inexact[Array | np.ndarray, " units_out"] | None = None,
     dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Params:
     """Random weights for layers of the given numbers of units, e.g. (8, 5, 10); zero biases.
@@ -121,18 +122,18 @@ def initialize(
     Otherwise all outputs start near ½ and far apart, the first steps push some of them into
     saturation, where δ of the squared error vanishes, and a digit is never predicted again.
     """
+    # NumPy's generator: JAX's would compile a program for every shape.
+    rng = np.random.default_rng(seed)
     layers = []
     for n_in, n_out in pairwise(sizes):
-        key, key_W = jax.random.split(key)
         limit = (6 / (n_in + n_out)) ** 0.5
-        W = jax.random.uniform(key_W, (n_out, n_in), dtype, -limit, limit)
-        layers.append(Layer(W, jnp.zeros(n_out, dtype)))
+        layers.append(Layer(rng.uniform(-limit, limit, (n_out, n_in)), np.zeros(n_out)))
     if mean_output is not None:
         W = 0.1 * layers[-1].W
-        mean = jnp.clip(jnp.asarray(mean_output, dtype), 1e-3, 1 - 1e-3)  # σ never is 0 or 1
-        a = (0.5 if len(layers) > 1 else 0) * jnp.ones(W.shape[1], dtype)  # hidden units start at ½
-        layers[-1] = Layer(W, jnp.log(mean / (1 - mean)) - W @ a)
-    return tuple(layers)
+        mean = np.clip(np.asarray(mean_output, np.float64), 1e-3, 1 - 1e-3)  # σ never is 0 or 1
+        a = 0.5 if len(layers) > 1 else 0.0  # hidden units start near ½, inputs mostly at 0
+        layers[-1] = Layer(W, np.log(mean / (1 - mean)) - a * W.sum(axis=1))
+    return tuple(Layer(jnp.asarray(W, dtype), jnp.asarray(b, dtype)) for W, b in layers)
 
 
 def layer_sizes(params: Params) -> tuple[int, ...]:

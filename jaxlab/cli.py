@@ -18,6 +18,8 @@ EXERCISES = {
     "ex6": "softmax on raw pixels and on autoencoder features",
 }
 
+MOST_WARNINGS = 6
+
 USAGE = f"""\
 usage: jaxlab COMMAND [options]
 
@@ -123,8 +125,11 @@ def _run_exercise(name: str, options: Sequence[str]) -> int:
     written = f"{folder}{os.sep}result.json and {len(result.figures)} figures"
     rows = [*result.summary, ("seconds", f"{seconds:.1f}"), ("written", written)]
     terminal.table(f"Exercise {name[2:]}: {result.title}", rows)
-    for problem in result.problems:
+    for problem in result.problems[:MOST_WARNINGS]:
         terminal.warn(problem)
+    if len(result.problems) > MOST_WARNINGS:
+        more = len(result.problems) - MOST_WARNINGS
+        terminal.warn(f"and {more} more, under problems in {folder / 'result.json'}")
     return 0
 
 

@@ -47,51 +47,59 @@ def minimize(
     optimizer: any optax transformation; `optax.lbfgs()` where none is given (Nocedal and Wright
     2006, algorithm 7.5, with their zoom line search). Stops after `iterations`, or earlier, once
     ten of them lower J by less than `tolerance` of its value. on_progress: called with the
-    number of iterations done, J and the parameters. The history has J before each iteration.
+    number of iterations done, J and the parameters (copy them to keep them: the next iterations
+    write over them). The history has J before each iteration.
     """
     check_shapes(params, x, y)
     if iterations < 1:
         raise OptionError(f"iterations is {iterations}: at least 1 is needed")
     optimizer = optax.with_extra_args_support(optimizer or _LBFGS)
-    carry = _own_buffers((params, optimizer.init(params)))
+    carry = _start(params, optimizer)
     history = np.zeros(0, np.float64)
     while history.size < iterations:
         count = min(ITERATIONS_A_CALL, iterations - history.size)
-        carry, costs = _iterate(carry, x, y, loss, optimizer, count)
-        costs = np.asarray(costs, np.float64)
+        carry, costs = _iterate(carry, x, y, count, loss, optimizer)
+        costs = np.asarray(costs, np.float64)[:count]
         history = np.append(history, costs)
-        on_progress(history.size, costs[-1], carry[0])
-        if not costs[0] - costs[-1] > tolerance * abs(costs[0]):
+        on_progress(history.size, float(costs[-1]), carry[0])
+        if not costs[0] - costs[-1] > tolerance * abs(costs[0]) and count == ITERATIONS_A_CALL:
             break
     return Trained(carry[0], history)
 
 
-def _own_buffers(tree):
-    """A copy that compiled steps may write over: neither the caller's arrays nor shared ones."""
-    return jax.tree.map(jnp.copy, tree)
+@partial(jax.jit, static_argnames="optimizer")
+def _start(params, optimizer):
+    """Parameters and optimiser state that compiled steps may write over: copies, not shared.
+
+    Each with a dtype of its own: what is weakly typed at the first step but not at the second
+    would compile the step twice.
+    """
+    return jax.tree.map(lambda leaf: jnp.array(leaf, leaf.dtype), (params, optimizer.init(params)))
 
 
 # One object for all calls: compiled programs are found again by the optimiser's identity.
 _LBFGS = optax.lbfgs()
 
 
-@partial(jax.jit, static_argnames=("loss", "optimizer", "count"), donate_argnums=0)
-def _iterate(carry, x, y, loss, optimizer, count):
+@partial(jax.jit, static_argnames=("loss", "optimizer"), donate_argnums=0)
+def _iterate(carry, x, y, count, loss, optimizer):
     def J(params):
         return differentiable_cost(params, x, y, loss)
 
-    def iteration(carry, _):
-        params, state = carry
+    def iteration(i, carry):
+        params, state, costs = carry
         # A line search has already computed J and its gradient where it stopped.
-        stored = optax.tree.get(state, "value") is not None
-        if stored:
+        if optax.tree.get(state, "value") is not None:
             value, grads = optax.value_and_grad_from_state(J)(params, state=state)
         else:
             value, grads = cost_and_grad(params, x, y, loss)
         updates, state = optimizer.update(grads, state, params, value=value, grad=grads, value_fn=J)
-        return (optax.apply_updates(params, updates), state), value
+        return optax.apply_updates(params, updates), state, costs.at[i].set(value)
 
-    return jax.lax.scan(iteration, carry, length=count)
+    # The number of iterations is not part of the program: a shorter last call compiles nothing.
+    costs = jnp.zeros(ITERATIONS_A_CALL, x.dtype)
+    *carry, costs = jax.lax.fori_loop(0, count, iteration, (*carry, costs))
+    return tuple(carry), costs
 
 
 def fit(
@@ -99,7 +107,7 @@ def fit(
     x: Batch,
     y: Batch | None,
     *,
-    key: PRNGKeyArray,
+    seed: int,
     optimizer: optax.GradientTransformation,
     epochs: int,
     batch_size: int = 100,
@@ -111,47 +119,42 @@ def fit(
 
     y: targets, or None for an autoencoder, whose target is its input. transform: changes a batch
     of inputs at random before each step (`transform(key, x) -> x`). on_progress: called with the
-    number of epochs done, the mean J over the epoch, and the parameters. Where batch_size does
-    not divide m, each epoch leaves out a remainder, another one each time.
+    number of epochs done, the mean J over the epoch, and the parameters (copy them to keep them:
+    the next epoch writes over them). Where batch_size does not divide m, each epoch leaves out a
+    remainder, another one each time.
 
     Pass the same `optimizer` and `transform` objects again to run without compiling again.
     """
     check_shapes(params, x, x if y is None else y)
     if epochs < 1 or batch_size < 1:
         raise OptionError(f"epochs is {epochs}, batch_size {batch_size}: both must be at least 1")
-    carry = _own_buffers((params, optimizer.init(params)))
+    carry = _start(params, optimizer)
     batch_size = min(batch_size, x.shape[0])
-    history = []
-    for epoch in range(epochs):
-        carry, J = _epoch(
-            carry, jax.random.fold_in(key, epoch), x, y, loss, optimizer, batch_size, transform
-        )
-        history.append(float(J))
-        on_progress(epoch + 1, history[-1], carry[0])
-    return Trained(carry[0], np.array(history))
-
-
-@partial(
-    jax.jit, static_argnames=("loss", "optimizer", "batch_size", "transform"), donate_argnums=0
-)
-def _epoch(carry, key, x, y, loss, optimizer, batch_size, transform):
     steps = x.shape[0] // batch_size
-    key_order, key_transform = jax.random.split(key)
-    order = jax.random.permutation(key_order, x.shape[0])[: steps * batch_size]
+    rng, key = np.random.default_rng(seed), jax.random.key(seed)
+    history = np.zeros(epochs)
+    for epoch in range(epochs):
+        order = rng.permutation(x.shape[0])[: steps * batch_size].reshape(steps, batch_size)
+        carry, J = _epoch(carry, x, y, order, key, epoch, loss, optimizer, transform)
+        history[epoch] = J
+        on_progress(epoch + 1, history[epoch], carry[0])
+    return Trained(carry[0], history)
 
-    # All batches of the epoch are gathered at once: one large copy instead of one a step.
-    def batches(rows):
-        return rows[order].reshape(steps, batch_size, rows.shape[1])
+
+@partial(jax.jit, static_argnames=("loss", "optimizer", "transform"), donate_argnums=0)
+def _epoch(carry, x, y, order, key, epoch, loss, optimizer, transform):
+    """One pass over the examples in an order of (steps, batch size) row numbers."""
 
     def step(carry, batch):
         params, state = carry
-        x, y, key = batch
-        x = x if transform is None else transform(key, x)
+        x, y, number = batch
+        if transform is not None:
+            x = transform(jax.random.fold_in(jax.random.fold_in(key, epoch), number), x)
         J, grads = cost_and_grad(params, x, x if y is None else y, loss)
         updates, state = optimizer.update(grads, state, params)
         return (optax.apply_updates(params, updates), state), J
 
-    keys = jax.random.split(key_transform, steps)
-    inputs = batches(x), None if y is None else batches(y), keys
-    carry, costs = jax.lax.scan(step, carry, inputs)
+    # All batches of the epoch are gathered at once: one large copy instead of one a step.
+    batches = x[order], None if y is None else y[order], jnp.arange(len(order))
+    carry, costs = jax.lax.scan(step, carry, batches)
     return carry, costs.mean()

@@ -6,14 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Float, Int
 
 from jaxlab import terminal
-from jaxlab.backprop import Params, cost, predict
+from jaxlab.backprop import Params, predict
 from jaxlab.data import Digits, load_digits
 from jaxlab.errors import OptionError
 from jaxlab.losses import Loss, squared_error
@@ -93,7 +92,7 @@ def train(
         params,
         x,
         None if y is None else targets,
-        key=jax.random.key(seed),
+        seed=seed,
         optimizer=_adam(config.learning_rate, steps),
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -114,67 +113,85 @@ def _adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(learning_rate, max(steps, 1)), b2=0.99)
 
 
-def classify(params: Params, x: np.ndarray, loss: Loss = squared_error) -> Int[np.ndarray, " m"]:
-    """The digit that each example is taken for."""
-    return np.asarray(predict(params, jnp.asarray(x), loss)).argmax(axis=1)
+def answers(
+    params: Params, x: Float[np.ndarray, "m units"], loss: Loss = squared_error
+) -> Float[np.ndarray, "m units_out"]:
+    """The output layer's activations for each example; argmax is the digit it is taken for."""
+    return np.asarray(predict(params, jnp.asarray(x), loss))
 
 
-def accuracy(
-    params: Params, x: np.ndarray, labels: np.ndarray, loss: Loss = squared_error
-) -> float:
+def accuracy(answer: Float[np.ndarray, "m classes"], labels: Int[np.ndarray, " m"]) -> float:
     """The fraction of all examples that are classified rightly."""
-    return float((classify(params, x, loss) == labels).mean())
+    return float((answer.argmax(axis=1) == labels).mean())
 
 
-def mean_squared_error(params: Params, x: np.ndarray) -> float:
+def mean_squared_error(
+    answer: Float[np.ndarray, "m pixels"], x: Float[np.ndarray, "m pixels"]
+) -> float:
     """Of an autoencoder's reconstructions: the mean over all examples and all pixels."""
-    return float(((np.asarray(predict(params, jnp.asarray(x))) - x) ** 2).mean())
+    return float(((answer - x) ** 2).mean())
+
+
+def joined(digits: Digits) -> tuple[Float[np.ndarray, "all pixels"], dict[str, slice]]:
+    """The images of all parts in one array, and where in it each part lies.
+
+    One shape of evaluation for all parts: a network's program is compiled once.
+    """
+    parts = {"train": digits.train, "val": digits.validation, "test": digits.test}
+    ends = np.cumsum([len(part.y) for part in parts.values()])
+    where = {
+        name: slice(int(end) - len(part.y), int(end))
+        for (name, part), end in zip(parts.items(), ends, strict=True)
+    }
+    return np.concatenate([part.x for part in parts.values()]), where
 
 
 def training_problems(
     name: str,
     params: Params,
     x: Float[np.ndarray, "m pixels"],
-    y: np.ndarray,
-    loss: Loss = squared_error,
+    y: Float[np.ndarray, "m units"],
+    answer: Float[np.ndarray, "m units"],
 ) -> list[str]:
     """What is wrong with a trained network, each in a sentence; empty if nothing was found.
 
-    Looks for the ways in which training fails without an error: a cost that is no number, no
-    better than answering the same to every example, a class that is never predicted, and hidden
-    units that answer the same to every example.
+    Looks for the ways in which training fails without an error: answers that are no numbers, no
+    better than the same answer to every example, a class that is never answered, and hidden
+    units that do the same for every example. answer: the network's answers to x.
     """
-    x, y = jnp.asarray(x), jnp.asarray(y)
-    J = float(cost(params, x, y, loss))
-    if not np.isfinite(J):
-        return [f"{name}: training diverged, J is {J}; try a smaller --learning-rate"]
+    if not np.isfinite(answer).all():
+        return [f"{name}: training diverged to NaN; try a smaller --learning-rate"]
     problems = []
-    answer = np.asarray(predict(params, x, loss))
-    mean = np.asarray(y).mean(axis=0)
-    same_answer = 0.5 * float(((np.asarray(y) - mean) ** 2).sum(axis=1).mean())
-    reached = 0.5 * float(((np.asarray(y) - answer) ** 2).sum(axis=1).mean())
-    if reached > 0.95 * same_answer:
+    reached, same = (((y - a) ** 2).sum(axis=1).mean() / 2 for a in (answer, y.mean(axis=0)))
+    if reached > 0.95 * same:
         problems.append(
-            f"{name}: nothing was learned: the squared error is {reached:.3g}, answering the mean "
-            f"to every example gives {same_answer:.3g}; try a smaller --learning-rate"
+            f"{name}: next to nothing was learned: the squared error is {reached:.3g}, the same "
+            f"answer to every example has {same:.3g}; train longer, or with another --learning-rate"
         )
-    is_classifier = not (x.shape == y.shape and bool((x == y).all()))
-    if is_classifier:
-        present = np.unique(np.asarray(y).argmax(axis=1))
-        never = np.setdiff1d(present, answer.argmax(axis=1))
-        if never.size:
-            digits = ", ".join(map(str, never))
+    if answer.shape != x.shape:  # a classifier
+        never = np.setdiff1d(y.argmax(axis=1), answer.argmax(axis=1))
+        stuck = [int(digit) for digit in never if answer[:, digit].max() < 0.05]
+        if stuck:
             problems.append(
-                f"{name}: never answers {digits}, even on its training images: that output is "
-                "stuck near zero; try another --seed or a smaller --learning-rate"
+                f"{name}: the outputs of {_listed(stuck)} are stuck near zero, these digits are "
+                "never answered; try another --seed or a smaller --learning-rate"
+            )
+        elif never.size:
+            problems.append(
+                f"{name}: {_listed(never)} is never answered, even to a training image; use more "
+                "hidden units, or train longer"
             )
     if len(params) > 1:
-        W, b = params[0]
-        a2 = np.asarray(jax.nn.sigmoid(x @ W.T + b[None, :]))
-        stuck = int((np.ptp(a2, axis=0) < 1e-3).sum())
-        if stuck > a2.shape[1] // 2:
+        W, b = map(np.asarray, params[0])
+        z2 = x[:1000] @ W.T + b
+        unmoved = int((np.ptp(1 / (1 + np.exp(-np.clip(z2, -50, 50))), axis=0) < 1e-3).sum())
+        if unmoved > len(b) // 2:
             problems.append(
-                f"{name}: {stuck} of {a2.shape[1]} hidden units answer the same to every example "
+                f"{name}: {unmoved} of {len(b)} hidden units do the same for every example "
                 "(saturated); try a smaller --learning-rate"
             )
     return problems
+
+
+def _listed(digits) -> str:
+    return ", ".join(map(str, digits))

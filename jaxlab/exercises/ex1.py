@@ -47,7 +47,7 @@ def run(config: Config) -> Result:
     if min(*sizes, config.examples) < 1:
         raise OptionError("inputs, hidden, outputs and examples must all be at least 1")
     x, y = random_batch(config.seed, config.examples, config.inputs, config.outputs)
-    params = random_params(jax.random.key(config.seed), sizes)
+    params = random_params(config.seed, sizes)
     with terminal.progress("checking the gradient", 2 * n_parameters(sizes)) as advance:
         check = gradcheck.check_gradients(
             cost_and_grad, params, x, y, cost=cost, seed=config.seed, advance=advance

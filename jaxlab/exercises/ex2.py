@@ -17,8 +17,15 @@ from jaxlab import figures, statistics, terminal
 from jaxlab.backprop import initialize
 from jaxlab.data import one_hot
 from jaxlab.errors import OptionError
-from jaxlab.exercises.common import TrainingConfig, accuracy, classify, load, train
-from jaxlab.exercises.common import training_problems as problems_of
+from jaxlab.exercises.common import (
+    TrainingConfig,
+    accuracy,
+    answers,
+    joined,
+    load,
+    train,
+    training_problems,
+)
 from jaxlab.optimize import Transform
 from jaxlab.results import Result
 
@@ -38,7 +45,7 @@ class Config(TrainingConfig):
     batch_size: int = 20
 
 
-QUICK = Config(hidden=25, networks=2, epochs=4, limit=1000, iterations=40)
+QUICK = Config(hidden=25, networks=3, epochs=8, learning_rate=0.01, limit=1000, iterations=40)
 
 
 def run(config: Config) -> Result:
@@ -46,29 +53,34 @@ def run(config: Config) -> Result:
     if config.hidden < 1 or config.networks < 1 or config.shift < 0:
         raise OptionError("hidden and networks must be at least 1, shift at least 0")
     digits = load(config)
-    parts = {"train": digits.train, "val": digits.validation, "test": digits.test}
     targets = one_hot(digits.train.y)
     transform = shifted(config.shift, digits.side) if config.shift else None
+    images, where = joined(digits)
+    labels = {"train": digits.train.y, "val": digits.validation.y, "test": digits.test.y}
+    # The curves show as many training images as there are validation images.
+    half = len(digits.validation.y)
+    curve_images = np.concatenate([digits.train.x[:half], digits.validation.x])
 
-    accuracies: dict[str, list[float]] = {name: [] for name in parts}
+    accuracies: dict[str, list[float]] = {name: [] for name in labels}
     costs, curves, problems, networks = [], {"training": [], "validation": []}, [], []
     steps = config.epochs if config.method == "adam" else config.iterations
     with terminal.progress("training", config.networks * steps) as advance:
         for n in range(config.networks):
-            seed = config.seed + n
             seen: dict[str, list[float]] = {name: [] for name in curves}
             done = 0
 
             def on_progress(step, J, params, seen=seen, n=n):
                 nonlocal done
-                seen["training"].append(accuracy(params, *digits.train))
-                seen["validation"].append(accuracy(params, *digits.validation))
+                answer = answers(params, curve_images)
+                seen["training"].append(accuracy(answer[:half], digits.train.y[:half]))
+                seen["validation"].append(accuracy(answer[half:], digits.validation.y))
                 note = f"network {n + 1}  J {J:.4f}  val. {100 * seen['validation'][-1]:.1f} %"
                 advance(step - done, note=note)
                 done = step
 
+            seed = config.seed + n
             params = initialize(
-                jax.random.key(seed),
+                seed,
                 (digits.train.x.shape[1], config.hidden, targets.shape[1]),
                 mean_output=targets.mean(axis=0),
             )
@@ -77,23 +89,25 @@ def run(config: Config) -> Result:
                 seed=seed, transform=transform, on_progress=on_progress,
             )  # fmt: skip
             advance(steps - done)
-            problems += problems_of(
-                f"network {n + 1} (seed {seed})", params, digits.train.x, targets
-            )
-            for name, part in parts.items():
-                accuracies[name].append(accuracy(params, *part))
+            answer = answers(params, images)
+            for name in labels:
+                accuracies[name].append(accuracy(answer[where[name]], labels[name]))
+            problems += training_problems(
+                f"network {n + 1} (seed {seed})",
+                params, digits.train.x, targets, answer[where["train"]],
+            )  # fmt: skip
             costs.append(history)
-            networks.append(params)
+            networks.append((params, answer[where["test"]].argmax(axis=1)))
             for name, values in seen.items():
                 curves[name].append(values)
 
     numbers = {
-        f"{name}_accuracy": statistics.over_seeds(accuracies[name], len(part.y))
-        for name, part in parts.items()
+        f"{name}_accuracy": statistics.over_seeds(accuracies[name], len(labels[name]))
+        for name in labels
     }
     # The figures show the network that a user would keep: the best on the validation images.
     best = int(np.argmax(accuracies["val"]))
-    answer = classify(networks[best], digits.test.x)
+    params, answer = networks[best]
     numbers["shown_network"] = best + 1
     numbers["confusion"] = statistics.confusion(digits.test.y, answer)
     wrong = np.flatnonzero(answer != digits.test.y)[:40]
@@ -117,7 +131,7 @@ def run(config: Config) -> Result:
                 [f"{digits.test.y[i]} as {answer[i]}" for i in wrong],
                 digits.side,
             ),
-            "hidden_units": figures.hidden_units(np.asarray(networks[best][0].W), digits.side),
+            "hidden_units": figures.hidden_units(np.asarray(params[0].W), digits.side),
         },
         summary=[
             ("images", digits.source),

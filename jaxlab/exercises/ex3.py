@@ -7,7 +7,6 @@ coordinates drawn at random from a real 784-64-784 that looks at digits.
 from dataclasses import dataclass
 from functools import partial
 
-import jax
 import numpy as np
 
 from jaxlab import figures, gradcheck, terminal
@@ -84,7 +83,7 @@ def run(config: Config) -> Result:
 
 
 def _check(sizes, x, coordinates, advance, *, seed) -> gradcheck.GradientCheck:
-    params = random_params(jax.random.key(seed), sizes)
+    params = random_params(seed, sizes)
     return gradcheck.check_gradients(
         cost_and_grad, params, x, x, cost=cost, seed=seed, coordinates=coordinates, advance=advance
     )

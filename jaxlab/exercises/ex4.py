@@ -7,15 +7,21 @@ principal component analysis with as many components, the best that a linear cod
 
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from jaxlab import figures, terminal
-from jaxlab.backprop import Params, initialize, predict
+from jaxlab.backprop import Params, initialize
 from jaxlab.errors import OptionError
-from jaxlab.exercises.common import TrainingConfig, load, mean_squared_error, train
-from jaxlab.exercises.common import training_problems as problems_of
+from jaxlab.exercises.common import (
+    TrainingConfig,
+    answers,
+    joined,
+    load,
+    mean_squared_error,
+    train,
+    training_problems,
+)
 from jaxlab.results import Result
 
 
@@ -33,7 +39,9 @@ class Config(TrainingConfig):
     iterations: int = 1000
 
 
-QUICK = Config(hidden=(8, 16), fractions=(0.5,), epochs=10, iterations=40, limit=1000)
+QUICK = Config(
+    hidden=(8, 16), fractions=(0.5,), epochs=20, batch_size=20, iterations=40, limit=1000
+)
 
 
 def run(config: Config) -> Result:
@@ -48,8 +56,14 @@ def run(config: Config) -> Result:
     lengths = sorted({max(1, round(fraction * longest)) for fraction in config.fractions})
     pca = principal_components(digits.train.x)
 
-    def errors(network, x):
-        return mean_squared_error(network, x)
+    images, where = joined(digits)
+
+    def errors_of(params: Params) -> dict[str, float]:
+        """part → mean squared error."""
+        answer = answers(params, images)
+        return {
+            name: mean_squared_error(answer[here], images[here]) for name, here in where.items()
+        }
 
     problems, search = [], []
     with terminal.progress("training", len(sizes) * longest + sum(lengths)) as advance:
@@ -63,7 +77,7 @@ def run(config: Config) -> Result:
                 done = step
 
             params = initialize(
-                jax.random.key(config.seed),
+                config.seed,
                 (digits.train.x.shape[1], hidden, digits.train.x.shape[1]),
                 mean_output=digits.train.x.mean(axis=0),
             )
@@ -75,18 +89,18 @@ def run(config: Config) -> Result:
             updates = len(result.history)
             if config.method == "adam":
                 updates *= max(len(digits.train.x) // config.batch_size, 1)
+            errors = errors_of(result.params)
             search.append(
                 {
                     "hidden_units": hidden,
                     "iterations": updates,
-                    "train_mse": errors(result.params, digits.train.x),
-                    "val_mse": errors(result.params, digits.validation.x),
+                    "train_mse": errors["train"],
+                    "val_mse": errors["val"],
                     "pca_val_mse": pca_error(pca, digits.validation.x, hidden),
                 }
             )
-            problems.extend(
-                problems_of(f"{hidden} hidden units", result.params, digits.train.x, digits.train.x)
-            )
+            name, x = f"{hidden} hidden units", digits.train.x
+            problems.extend(training_problems(name, result.params, x, x, answers(result.params, x)))
             return result.params
 
         by_size = {hidden: trained(hidden, longest) for hidden in sizes}
@@ -98,11 +112,11 @@ def run(config: Config) -> Result:
                 best, chosen_params = search[-1], params
 
     hidden = best["hidden_units"]
-    test_mse = errors(chosen_params, digits.test.x)
+    test_mse = errors_of(chosen_params)["test"]
     pca_test_mse = pca_error(pca, digits.test.x, hidden)
     by_hidden = {
         str(size): {
-            "test_mse": errors(params, digits.test.x),
+            "test_mse": errors_of(params)["test"],
             "pca_test_mse": pca_error(pca, digits.test.x, size),
         }
         for size, params in by_size.items()
@@ -131,7 +145,7 @@ def run(config: Config) -> Result:
             "reconstructions": figures.reconstructions(
                 {
                     "original": originals,
-                    f"autoencoder, {hidden}": np.asarray(predict(chosen_params, originals)),
+                    f"autoencoder, {hidden}": answers(chosen_params, originals),
                     f"PCA, {hidden}": pca_reconstruction(pca, originals, hidden),
                 },
                 digits.side,

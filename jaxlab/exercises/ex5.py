@@ -12,16 +12,22 @@ Bienenstock and Doursat 1992). What is noise in the labels counts as bias.
 
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
 from jaxlab import figures, statistics, terminal
-from jaxlab.backprop import Params, initialize, predict
+from jaxlab.backprop import initialize
 from jaxlab.data import one_hot
 from jaxlab.errors import OptionError
-from jaxlab.exercises.common import TrainingConfig, accuracy, load, train
-from jaxlab.exercises.common import training_problems as problems_of
+from jaxlab.exercises.common import (
+    TrainingConfig,
+    accuracy,
+    answers,
+    joined,
+    load,
+    train,
+    training_problems,
+)
 from jaxlab.results import Result
 
 
@@ -42,7 +48,7 @@ class Config(TrainingConfig):
 
 QUICK = Config(
     hidden=(2, 3, 4, 5, 6, 8, 10, 12, 14, 16),
-    networks=2, resamples=2, epochs=4, iterations=20, limit=600,
+    networks=2, resamples=2, epochs=6, batch_size=10, iterations=20, limit=500,
 )  # fmt: skip
 
 
@@ -56,7 +62,7 @@ def run(config: Config) -> Result:
     parts = {"train": digits.train, "val": digits.validation, "test": digits.test}
     sizes = sorted(set(config.hidden))
     x, targets = digits.train.x, one_hot(digits.train.y)
-    test_targets = one_hot(digits.test.y)
+    images, where = joined(digits)
     rng = np.random.default_rng(config.seed)
     # The same resampled training sets for every size: what differs is the size alone.
     resampled = [rng.integers(0, len(x), len(x)) for _ in range(config.resamples)]
@@ -66,32 +72,34 @@ def run(config: Config) -> Result:
     total = len(sizes) * (config.networks + config.resamples)
     with terminal.progress("training networks", total) as advance:
 
-        def trained(hidden: int, seed: int, rows: np.ndarray) -> Params:
+        def answers_of(hidden: int, seed: int, rows: np.ndarray) -> np.ndarray:
+            """The answers to all images of a network trained on these training images."""
             params = initialize(
-                jax.random.key(seed),
+                seed,
                 (x.shape[1], hidden, targets.shape[1]),
                 mean_output=targets.mean(axis=0),
             )
             params, _ = train(config, params, x[rows], targets[rows], seed=seed)
             advance(note=f"{hidden} hidden units")
             name = f"{hidden} hidden units, seed {seed}"
-            problems.extend(problems_of(name, params, x[rows], targets[rows]))
-            return params
+            answer = answers(params, images)
+            seen = answer[where["train"]][rows]
+            problems.extend(training_problems(name, params, x[rows], targets[rows], seen))
+            return answer
 
-        everything = np.arange(len(x))
         for hidden in sizes:
             networks = [
-                trained(hidden, config.seed + n, everything) for n in range(config.networks)
+                answers_of(hidden, config.seed + n, np.arange(len(x)))
+                for n in range(config.networks)
             ]
             for name, part in parts.items():
-                accuracies[name].append(
-                    statistics.over_seeds([accuracy(p, *part) for p in networks], len(part.y))
-                )
-            answers = [
-                np.asarray(predict(trained(hidden, config.seed + n, rows), digits.test.x))
+                right = [accuracy(answer[where[name]], part.y) for answer in networks]
+                accuracies[name].append(statistics.over_seeds(right, len(part.y)))
+            every_answer = [
+                answers_of(hidden, config.seed + n, rows)[where["test"]]
                 for n, rows in enumerate(resampled)
             ]
-            bias, spread = decompose(np.array(answers, np.float64), test_targets)
+            bias, spread = decompose(np.array(every_answer, np.float64), one_hot(digits.test.y))
             bias_squared.append(bias)
             variance.append(spread)
 

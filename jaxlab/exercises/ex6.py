@@ -14,11 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab import figures, gradcheck, statistics, terminal
-from jaxlab.backprop import Params, cost, cost_and_grad, feed_forward, initialize
+from jaxlab.backprop import Layer, Params, cost, cost_and_grad, feed_forward, initialize
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError
-from jaxlab.exercises.common import TrainingConfig, classify, load, train
-from jaxlab.exercises.common import training_problems as problems_of
+from jaxlab.exercises.common import (
+    TrainingConfig,
+    accuracy,
+    answers,
+    joined,
+    load,
+    train,
+    training_problems,
+)
 from jaxlab.exercises.ex1 import check_problems, random_batch
 from jaxlab.gradcheck.check import random_params
 from jaxlab.losses import cross_entropy
@@ -39,7 +46,9 @@ class Config(TrainingConfig):
     batch_size: int = 100
 
 
-QUICK = Config(hidden=(10, 20), epochs=4, iterations=20, softmax_iterations=30, limit=1000)
+QUICK = Config(
+    hidden=(20, 40), epochs=10, batch_size=20, iterations=20, softmax_iterations=30, limit=1000
+)
 
 
 def run(config: Config) -> Result:
@@ -66,8 +75,8 @@ def run(config: Config) -> Result:
     only_features, only_raw, p_value = statistics.mcnemar(
         by_size[chosen]["answer"] == truth, raw["answer"] == truth
     )
-    for name, one in [("raw pixels", raw), *((f"{h} features", by_size[h]) for h in sizes)]:
-        problems += [f"softmax on {name}: {problem}" for problem in one["problems"]]
+    for one in (raw, *by_size.values()):
+        problems += one["problems"]
 
     numbers = {
         "gradient_check": check.numbers(),
@@ -139,7 +148,7 @@ softmax_cost_and_grad = partial(cost_and_grad, loss=cross_entropy)
 def softmax_check(seed: int) -> gradcheck.GradientCheck:
     """The gradient check of a softmax classifier with 8 inputs and 10 classes."""
     x, y = random_batch(seed, 100, 8, 10)
-    params = random_params(jax.random.key(seed), (8, 10))
+    params = random_params(seed, (8, 10))
     return gradcheck.check_gradients(
         softmax_cost_and_grad, params, x, y, cost=softmax_cost, seed=seed
     )
@@ -155,13 +164,14 @@ def autoencoder(config, digits: Digits, hidden: int, advance, problems) -> Param
         done = step
 
     params = initialize(
-        jax.random.key(config.seed),
+        config.seed,
         (x.shape[1], hidden, x.shape[1]),
         mean_output=x.mean(axis=0),
     )
     params, _ = train(config, params, x, None, seed=config.seed, on_progress=on_progress)
     advance((config.epochs if config.method == "adam" else config.iterations) - done)
-    problems.extend(problems_of(f"autoencoder of {hidden}", params, x, x))
+    name = f"autoencoder of {hidden}"
+    problems.extend(training_problems(name, params, x, x, answers(params, x)))
     return params
 
 
@@ -177,33 +187,37 @@ def softmax_classifier(config, digits: Digits, features, name: str, advance) -> 
     the minimum fits noise: of the states that L-BFGS passes through, the one with the highest
     validation accuracy is kept (early stopping).
     """
-    x, targets = jnp.asarray(features(digits.train.x)), jnp.asarray(one_hot(digits.train.y))
-    validation = features(digits.validation.x)
+    images, where = joined(digits)
+    x = features(images)
+    targets = one_hot(digits.train.y)
     best = {"val_accuracy": -1.0}
     done = 0
 
     def on_progress(iteration, J, params):
         nonlocal done
-        right = classify(params, validation, cross_entropy) == digits.validation.y
-        if right.mean() > best["val_accuracy"]:
+        answer = answers(params, x, cross_entropy)
+        val_accuracy = accuracy(answer[where["val"]], digits.validation.y)
+        if val_accuracy > best["val_accuracy"]:
             best.update(
-                val_accuracy=float(right.mean()),
+                val_accuracy=val_accuracy,
                 iterations=iteration,
-                params=jax.tree.map(jnp.copy, params),
+                params=jax.tree.map(np.asarray, params),
+                answer=answer,
             )
         advance(iteration - done, note=f"softmax on {name}  J {J:.3f}")
         done = iteration
 
-    zero = jax.tree.map(jnp.zeros_like, initialize(jax.random.key(0), (x.shape[1], 10)))
+    zero = (Layer(jnp.zeros((10, x.shape[1])), jnp.zeros(10)),)
     minimize(
-        zero, x, targets, loss=cross_entropy,
+        zero, jnp.asarray(x[where["train"]]), jnp.asarray(targets), loss=cross_entropy,
         iterations=config.softmax_iterations, on_progress=on_progress,
     )  # fmt: skip
     advance(config.softmax_iterations - done)
-    best["answer"] = classify(best["params"], features(digits.test.x), cross_entropy)
-    best["problems"] = problems_of(
-        "training", best["params"], np.asarray(x), np.asarray(targets), cross_entropy
-    )
+    best["problems"] = training_problems(
+        f"softmax on {name}", best["params"], x[where["train"]], targets,
+        best["answer"][where["train"]],
+    )  # fmt: skip
+    best["answer"] = best["answer"][where["test"]].argmax(axis=1)
     return best
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from jaxlab.backprop import Layer
 from jaxlab.errors import OptionError, ShapeError
@@ -191,6 +191,21 @@ def block_names(params: Any) -> list[str]:
     return [jax.tree_util.keystr(path, simple=True, separator=".") or "theta" for path, _ in paths]
 
 
+def random_params(seed: int, sizes: tuple[int, ...]) -> tuple[Layer, ...]:
+    """Layers with every weight and bias drawn from N(0, 1/units in), in float64, for a check.
+
+    Biases are not zero: a mistake that multiplies by a bias would be invisible there.
+    """
+    rng = np.random.default_rng(seed)
+    return tuple(
+        Layer(
+            rng.standard_normal((n_out, n_in)) / n_in**0.5,
+            rng.standard_normal(n_out) / n_in**0.5,
+        )
+        for n_in, n_out in pairwise(sizes)
+    )
+
+
 def flat_problem(
     cost: Callable[..., Any], params: Any, args: tuple[Any, ...]
 ) -> tuple[numerical.FlatCost, Float[Array, " parameters"], list[Array]]:
@@ -226,20 +241,6 @@ def _flat_cost(cost, structure, shapes, arg_structure, rest, is_data):
 
 def _flat(tree) -> Array:
     return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])
-
-
-def random_params(key: PRNGKeyArray, sizes: tuple[int, ...]) -> tuple[Layer, ...]:
-    """Layers with every weight and bias drawn from N(0, 1/units in), in float64, for a check.
-
-    Biases are not zero: a mistake that multiplies by a bias would be invisible there.
-    """
-    with jax.enable_x64(True):
-        layers = []
-        for n_in, n_out in pairwise(sizes):
-            key, key_W, key_b = jax.random.split(key, 3)
-            W = jax.random.normal(key_W, (n_out, n_in), jnp.float64) / n_in**0.5
-            layers.append(Layer(W, jax.random.normal(key_b, (n_out,), jnp.float64) / n_in**0.5))
-        return tuple(layers)
 
 
 def _judge(name, shape, mine, witness, order, scale) -> BlockCheck:

@@ -1,0 +1,73 @@
+"""What a loaded set of digits is made of."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxlab.data.parts import Parts
+
+
+class Examples(NamedTuple):
+    """Images and their digits, row by row.
+
+    Attributes:
+        x: (m, pixels) float32 in [0, 1]; 0 is the background, 1 full ink, pixels row by row.
+        y: (m,) int32 digits 0..9.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Digits in three parts that share no example.
+
+    Attributes:
+        train: what the parameters are fitted to.
+        validation: what settings are chosen by.
+        test: what is looked at once, at the end.
+        side: an image is `side` × `side` pixels.
+        source: where the digits come from, in one line.
+        understood: what was understood of a user's file, a line each; empty for small MNIST.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    side: int
+    source: str
+    understood: tuple[str, ...] = ()
+
+
+class Collection(NamedTuple):
+    """Digits before they are divided.
+
+    Attributes:
+        images: (m, side, side) float32 in [0, 1], upright, 0 the background.
+        digits: (m,) int32 in 0..9.
+        parts: which rows belong to which part.
+        source: where the digits come from, in one line.
+        understood: what was understood of a user's file, a line each.
+    """
+
+    images: np.ndarray
+    digits: np.ndarray
+    parts: Parts
+    source: str
+    understood: tuple[str, ...] = ()
+
+
+def one_hot(labels: np.ndarray, classes: int = 10) -> np.ndarray:
+    """Labels (m,) of whole numbers 0..classes−1 as rows (m, classes) float32 with a single 1.
+
+    Raises:
+        ValueError: a label outside 0..classes−1, or labels that are not a row of integers.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be (m,) integers, not {labels.shape} {labels.dtype}")
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(f"labels must lie in 0..{classes - 1}, not {labels.min()}..{labels.max()}")
+    return (labels[:, np.newaxis] == np.arange(classes)).astype(np.float32)

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, ArrayLike, Inexact
 
 from jaxlab.errors import ShapeError
 from jaxlab.losses import Loss, sigmoid, squared_error
@@ -32,18 +32,21 @@ from jaxlab.losses import Loss, sigmoid, squared_error
 class Layer(NamedTuple):
     """The weights and biases between one layer of units and the next."""
 
-    W: Inexact[Array, "units_out units_in"]
-    b: Inexact[Array, " units_out"]
+    W: Inexact[Array | np.ndarray, "units_out units_in"]
+    b: Inexact[Array | np.ndarray, " units_out"]
 
 
 Params = tuple[Layer, ...]
-Batch = Inexact[Array, "m units"]
+Inputs = Inexact[Array | np.ndarray, "m units_in"]
+Targets = Inexact[Array | np.ndarray, "m units_out"]
+Outputs = Inexact[Array, "m units_out"]
+EveryLayer = dict[int, Inexact[Array | np.ndarray, "m _"]]
 Cost = Inexact[Array, ""]
 
 
 def feed_forward(
-    params: Params, x: Batch, loss: Loss = squared_error
-) -> tuple[dict[int, Batch], dict[int, Batch]]:
+    params: Params, x: Inputs, loss: Loss = squared_error
+) -> tuple[EveryLayer, EveryLayer]:
     """The weighted inputs z[2] … z[L] and activations a[1] = x … a[L] of every layer of units.
 
     x is (m, units in), one example a row; z[l] and a[l] are (m, units of layer l). Hidden layers
@@ -57,7 +60,7 @@ def feed_forward(
 
 
 @partial(jax.jit, static_argnames="loss")
-def cost(params: Params, x: Batch, y: Batch, loss: Loss = squared_error) -> Cost:
+def cost(params: Params, x: Inputs, y: Targets, loss: Loss = squared_error) -> Cost:
     """J, the mean cost of m examples: the forward pass alone.
 
     The independent witnesses of the gradient check (autograd, finite differences, the complex
@@ -70,7 +73,7 @@ def cost(params: Params, x: Batch, y: Batch, loss: Loss = squared_error) -> Cost
 
 @partial(jax.jit, static_argnames="loss")
 def cost_and_grad(
-    params: Params, x: Batch, y: Batch, loss: Loss = squared_error
+    params: Params, x: Inputs, y: Targets, loss: Loss = squared_error
 ) -> tuple[Cost, Params]:
     """The mean cost J of m examples and its gradient, by backpropagation.
 
@@ -101,7 +104,7 @@ def cost_and_grad(
 
 
 @partial(jax.jit, static_argnames="loss")
-def predict(params: Params, x: Batch, loss: Loss = squared_error) -> Batch:
+def predict(params: Params, x: Inputs, loss: Loss = squared_error) -> Outputs:
     """The output layer's activations a(L), (m, units out). Their argmax is the predicted class."""
     return feed_forward(params, x, loss)[1][len(params) + 1]
 
@@ -168,8 +171,8 @@ def unflatten(theta: Inexact[Array, " parameters"], sizes: Sequence[int]) -> Par
 
 def cost_and_grad_flat(
     theta: Inexact[Array, " parameters"],
-    x: Batch,
-    y: Batch,
+    x: Inputs,
+    y: Targets,
     sizes: Sequence[int],
     loss: Loss = squared_error,
 ) -> tuple[Cost, Inexact[Array, " parameters"]]:
@@ -182,7 +185,7 @@ def cost_and_grad_flat(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def differentiable_cost(params: Params, x: Batch, y: Batch, loss: Loss = squared_error) -> Cost:
+def differentiable_cost(params: Params, x: Inputs, y: Targets, loss: Loss = squared_error) -> Cost:
     """J, whose `jax.grad` with respect to params *is* the hand-written gradient.
 
     For everything that differentiates by itself, such as optax's line searches. Differentiating
@@ -210,7 +213,7 @@ differentiable_cost.defvjp(_forward, _backward, symbolic_zeros=True)
 # --- shapes that do not fit are refused by name, never broadcast ---
 
 
-def check_shapes(params: Params, x: Batch, y: Batch) -> None:
+def check_shapes(params: Params, x: ArrayLike, y: ArrayLike) -> None:
     """Raises `ShapeError`, naming the arrays, unless params, x and y fit together."""
     units, units_of = jnp.shape(x)[-1] if jnp.ndim(x) else None, "x has {} columns"
     if not params:

@@ -12,16 +12,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlab.backprop import Batch, Params, check_shapes, cost_and_grad, differentiable_cost
+from jaxlab.backprop import (
+    Inputs,
+    Params,
+    Targets,
+    check_shapes,
+    cost_and_grad,
+    differentiable_cost,
+)
 from jaxlab.errors import OptionError
 from jaxlab.losses import Loss, squared_error
 
 # What is done between two looks at the cost. Large enough that returning to Python costs nothing.
 ITERATIONS_A_CALL = 10
 
-Transform = Callable[[PRNGKeyArray, Batch], Batch]
+Transform = Callable[[PRNGKeyArray, Array], Array]
 
 
 class Trained(NamedTuple):
@@ -33,8 +40,8 @@ class Trained(NamedTuple):
 
 def minimize(
     params: Params,
-    x: Batch,
-    y: Batch,
+    x: Inputs,
+    y: Targets,
     *,
     loss: Loss = squared_error,
     optimizer: optax.GradientTransformation | None = None,
@@ -104,8 +111,8 @@ def _iterate(carry, x, y, count, loss, optimizer):
 
 def fit(
     params: Params,
-    x: Batch,
-    y: Batch | None,
+    x: Inputs,
+    y: Targets | None,
     *,
     seed: int,
     optimizer: optax.GradientTransformation,

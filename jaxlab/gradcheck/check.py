@@ -12,13 +12,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 from jaxlab.backprop import Layer
 from jaxlab.errors import OptionError, ShapeError
@@ -132,7 +132,7 @@ def check_gradients(
 
         rng = np.random.default_rng(seed)
         shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        ends = list(accumulate(map(math.prod, shapes)))
         spans = [
             slice(end - math.prod(shape), end) for shape, end in zip(shapes, ends, strict=True)
         ]
@@ -171,7 +171,9 @@ def assert_gradients(*args: Any, **kwargs: Any) -> None:
         raise AssertionError(f"wrong gradient in {', '.join(check.wrong)}\n\n{check}")
 
 
-def relative_difference(g: np.ndarray, n: np.ndarray) -> float:
+def relative_difference(
+    g: Inexact[Array | np.ndarray, "*shape"], n: Inexact[Array | np.ndarray, "*shape"]
+) -> float:
     """‖g - n‖ / ‖g + n‖, the lab sheet's measure: 0 where equal, above 1 where they point apart.
 
     0 where both are zero; infinite where either has a NaN, so that no NaN passes for a small
@@ -226,7 +228,7 @@ def flat_problem(
 
 @lru_cache(maxsize=64)
 def _flat_cost(cost, structure, shapes, arg_structure, rest, is_data):
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    ends = list(accumulate(map(math.prod, shapes)))
 
     def J(theta, data):
         parts = jnp.split(theta, ends[:-1])

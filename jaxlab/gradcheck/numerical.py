@@ -25,9 +25,10 @@ Advance = Callable[[int], Any]
 STEP = 3e-5
 # Of the complex step. Nothing is subtracted, so the step may be as small as numbers get.
 COMPLEX_STEP = 1e-30
-# Of the Taylor remainder, along directions of length 1. The smallest steps decide: the smaller
-# the step, the smaller the mistake that bends the order away from 2.
-TAYLOR_STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
+# Of the Taylor remainder, along directions of length 1. The smallest steps that are not rounding
+# decide: the smaller the step, the smaller the mistake that bends the order away from 2. Above
+# 1e-3 the next term of the series bends it, too.
+TAYLOR_STEPS = (1e-3, 1e-4, 1e-5)
 
 # What may be held at once while many coordinates are perturbed together: 128 MB in float64.
 MOST_NUMBERS_AT_ONCE = 1 << 24

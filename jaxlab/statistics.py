@@ -40,7 +40,7 @@ def wilson(right: int, examples: int) -> tuple[float, float]:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
-def mcnemar(one: Bool[np.ndarray, " m"], other: Bool[np.ndarray, " m"]) -> tuple[int, int, float]:
+def mcnemar(one: Bool[np.ndarray, " m"], other: Bool[np.ndarray, " _"]) -> tuple[int, int, float]:
     """McNemar's exact test of two classifiers on the same examples (McNemar 1947).
 
     one, other: which examples each classifies rightly. Returns how many only `one` has right,

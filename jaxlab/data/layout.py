@@ -125,7 +125,7 @@ def images_of(array: np.ndarray, name: str, count: int) -> tuple[np.ndarray, str
 
 def _ink(values: np.ndarray) -> int:
     """How many values (m,) differ from the first."""
-    return np.count_nonzero(values != values[0])
+    return int(np.count_nonzero(values != values[0]))
 
 
 def layouts_of(shape: tuple[int, ...]) -> list[Layout]:

@@ -72,7 +72,7 @@ def limited(parts: Parts, labels: np.ndarray, limit: int) -> Parts:
     sizes = np.array([part.size for part in parts])
     shares = allot(sizes, limit)
     return Parts(
-        *(_first(part, labels[part], share) for part, share in zip(parts, shares, strict=True))
+        *(_first(part, labels[part], int(share)) for part, share in zip(parts, shares, strict=True))
     )
 
 

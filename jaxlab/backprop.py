@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Inexact
+from jaxtyping import Array, Inexact
 
 from jaxlab.errors import ShapeError
 from jaxlab.losses import Loss, sigmoid, squared_error
@@ -38,8 +38,7 @@ class Layer(NamedTuple):
 
 Params = tuple[Layer, ...]
 Inputs = Inexact[Array | np.ndarray, "m units_in"]
-Targets = Inexact[Array | np.ndarray, "m units_out"]
-Outputs = Inexact[Array, "m units_out"]
+Outputs = Inexact[Array | np.ndarray, "m units_out"]
 EveryLayer = dict[int, Inexact[Array | np.ndarray, "m _"]]
 Cost = Inexact[Array, ""]
 
@@ -60,7 +59,7 @@ def feed_forward(
 
 
 @partial(jax.jit, static_argnames="loss")
-def cost(params: Params, x: Inputs, y: Targets, loss: Loss = squared_error) -> Cost:
+def cost(params: Params, x: Inputs, y: Outputs, loss: Loss = squared_error) -> Cost:
     """J, the mean cost of m examples: the forward pass alone.
 
     The independent witnesses of the gradient check (autograd, finite differences, the complex
@@ -73,7 +72,7 @@ def cost(params: Params, x: Inputs, y: Targets, loss: Loss = squared_error) -> C
 
 @partial(jax.jit, static_argnames="loss")
 def cost_and_grad(
-    params: Params, x: Inputs, y: Targets, loss: Loss = squared_error
+    params: Params, x: Inputs, y: Outputs, loss: Loss = squared_error
 ) -> tuple[Cost, Params]:
     """The mean cost J of m examples and its gradient, by backpropagation.
 
@@ -172,7 +171,7 @@ def unflatten(theta: Inexact[Array, " parameters"], sizes: Sequence[int]) -> Par
 def cost_and_grad_flat(
     theta: Inexact[Array, " parameters"],
     x: Inputs,
-    y: Targets,
+    y: Outputs,
     sizes: Sequence[int],
     loss: Loss = squared_error,
 ) -> tuple[Cost, Inexact[Array, " parameters"]]:
@@ -185,7 +184,7 @@ def cost_and_grad_flat(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def differentiable_cost(params: Params, x: Inputs, y: Targets, loss: Loss = squared_error) -> Cost:
+def differentiable_cost(params: Params, x: Inputs, y: Outputs, loss: Loss = squared_error) -> Cost:
     """J, whose `jax.grad` with respect to params *is* the hand-written gradient.
 
     For everything that differentiates by itself, such as optax's line searches. Differentiating
@@ -213,7 +212,7 @@ differentiable_cost.defvjp(_forward, _backward, symbolic_zeros=True)
 # --- shapes that do not fit are refused by name, never broadcast ---
 
 
-def check_shapes(params: Params, x: ArrayLike, y: ArrayLike) -> None:
+def check_shapes(params: Params, x: Array | np.ndarray, y: Array | np.ndarray) -> None:
     """Raises `ShapeError`, naming the arrays, unless params, x and y fit together."""
     units, units_of = jnp.shape(x)[-1] if jnp.ndim(x) else None, "x has {} columns"
     if not params:

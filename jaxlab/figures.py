@@ -8,9 +8,11 @@ window opens and the importing program's settings stay as they are.
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -18,9 +20,9 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#666666",
 )  # fmt: skip
 MARKERS = "osD^v<>"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.grid": True,
-    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN, PURPLE, SKY, RED]),
+    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, SKY, RED]),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -92,25 +94,22 @@ def errors_against_step(
 
 @_styled
 def learning_curves(
-    costs: np.ndarray, accuracies: Mapping[str, np.ndarray] | None, step: str, cost_name: str = "J"
+    costs: np.ndarray, accuracies: Mapping[str, np.ndarray], at: Sequence[int], step: str
 ) -> Figure:
-    """Cost, and accuracies where given, against training. Arrays are (networks, steps)."""
-    figure = Figure(figsize=(8.4 if accuracies else 4.6, 3.2))
-    axes = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
-    steps = np.arange(1, costs.shape[1] + 1)
-    _band(axes[0], steps, costs, BLUE, cost_name, "-")
-    axes[0].set(xlabel=step, ylabel=f"{cost_name} on the training set", yscale="log")
+    """J and accuracies against training: (networks, steps), and (networks, len(at)) at some."""
+    figure = Figure(figsize=(8.4, 3.2))
+    left, right = figure.subplots(1, 2)
+    _band(left, np.arange(1, costs.shape[1] + 1), costs, BLUE, "J", "-")
+    left.set(xlabel=step, ylabel="cost J", title="Training set", yscale="log")
     for (name, values), colour, line in zip(
-        (accuracies or {}).items(), (BLUE, RED), ("-", "--"), strict=False
+        accuracies.items(), (BLUE, RED), ("-", "--"), strict=True
     ):
-        _band(axes[1], steps, 100 * values, colour, name, line)
-    if accuracies:
-        low = min(
-            float(values[:, min(2, len(steps) - 1) :].min()) for values in accuracies.values()
-        )
-        axes[1].set(xlabel=step, ylabel="accuracy, %", ylim=(100 * low - 1, 100.5))
-        axes[1].legend(loc="lower right")
-    figure.suptitle(f"Mean and range of {costs.shape[0]} networks", x=0.01, ha="left", fontsize=9)
+        _band(right, np.asarray(at), 100 * values, colour, name, line)
+    # The first steps would flatten all that follows.
+    low = min(float(values[:, min(2, len(at) - 1) :].min()) for values in accuracies.values())
+    right.set(xlabel=step, ylabel="accuracy, %", ylim=(100 * low - 1, 100.5))
+    right.set_title(f"Mean and range of {costs.shape[0]} networks")
+    right.legend(loc="lower right")
     return figure
 
 

@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact
 
-Units = Inexact[Array, "m units"]
+Units = Inexact[Array | np.ndarray, "m units"]
 PerExample = Inexact[Array, " m"]
 
 
@@ -31,7 +32,7 @@ class Loss(NamedTuple):
     output_error: Callable[[Units, Units], Units]
 
 
-def sigmoid(z: Inexact[Array, "*shape"]) -> Inexact[Array, "*shape"]:
+def sigmoid(z: Inexact[Array | np.ndarray, "*shape"]) -> Inexact[Array, "*shape"]:
     """σ(z) = 1 / (1 + e^(-z)), elementwise (lab sheet, section 1.2). Its derivative is σ(1 - σ)."""
     return jax.lax.logistic(z)
 
@@ -42,7 +43,7 @@ def softmax(z: Units) -> Units:
     return e / e.sum(axis=1, keepdims=True)
 
 
-def _largest(z: Units) -> Inexact[Array, "m 1"]:
+def _largest(z: Units) -> Inexact[Array | np.ndarray, "m 1"]:
     """The largest logit of each example, as a constant: subtracting it changes no softmax, but
     keeps e^z from overflowing. Of a complex z (the complex-step check) the real part counts."""
     return jax.lax.stop_gradient(z.real.max(axis=1, keepdims=True)).astype(z.dtype)

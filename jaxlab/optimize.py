@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlab.backprop import (
     Inputs,
+    Outputs,
     Params,
-    Targets,
     check_shapes,
     cost_and_grad,
     differentiable_cost,
@@ -41,7 +41,7 @@ class Trained(NamedTuple):
 def minimize(
     params: Params,
     x: Inputs,
-    y: Targets,
+    y: Outputs,
     *,
     loss: Loss = squared_error,
     optimizer: optax.GradientTransformation | None = None,
@@ -112,7 +112,7 @@ def _iterate(carry, x, y, count, loss, optimizer):
 def fit(
     params: Params,
     x: Inputs,
-    y: Targets | None,
+    y: Outputs | None,
     *,
     seed: int,
     optimizer: optax.GradientTransformation,

@@ -89,11 +89,11 @@ def load(out: str | os.PathLike, exercise: str) -> dict[str, Any] | None:
     return record
 
 
-def check_writable(out: str | os.PathLike) -> None:
+def check_writable(out: str | os.PathLike[str]) -> None:
     """Raises `OutputError` now, rather than after minutes of training, if OUT cannot be written."""
     try:
         Path(out).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
+        with tempfile.TemporaryFile(dir=os.fspath(out)):
             pass
     except OSError as error:
         raise OutputError(

@@ -16,9 +16,9 @@ OVERSHOOT = 0.2
 
 
 class Layout(NamedTuple):
-    """One way of looking at an array: `count` images, given by `view` as (m, side, side)."""
+    """One way of looking at an array: `images` images, given by `view` as (m, side, side)."""
 
-    count: int
+    images: int
     words: str
     view: Callable[[np.ndarray], np.ndarray]
 
@@ -96,7 +96,7 @@ def _one_hot(array: np.ndarray) -> np.ndarray | None:
 
 
 def images_of(array: np.ndarray, name: str, count: int) -> tuple[np.ndarray, str]:
-    """The `count` images in an array as a view (m, side, side), and how they lie, in words.
+    """The `images` images in an array as a view (m, side, side), and how they lie, in words.
 
     Raises:
         DataError: the shape fits no layout, or another number of images than of labels.
@@ -108,9 +108,9 @@ def images_of(array: np.ndarray, name: str, count: int) -> tuple[np.ndarray, str
             f"{shown} have shape {array.shape}: (m, pixels), (pixels, m), (m, side, side) or "
             "(side, side, m) are understood, with 28 × 28 = 784 or 20 × 20 = 400 pixels"
         )
-    fitting = [layout for layout in layouts if layout.count == count]
+    fitting = [layout for layout in layouts if layout.images == count]
     if not fitting:
-        counts = " or ".join(f"{n:,}" for n in sorted({layout.count for layout in layouts}))
+        counts = " or ".join(f"{n:,}" for n in sorted({layout.images for layout in layouts}))
         raise DataError(
             f"{shown} {array.shape} hold {counts} images, but there are {count:,} labels: their "
             "numbers must be equal"
@@ -132,10 +132,11 @@ def layouts_of(shape: tuple[int, ...]) -> list[Layout]:
     """The ways in which an array of this shape may hold images of digits."""
     if len(shape) == 4 and 1 in shape[1:]:  # one channel: (m, 28, 28, 1), (28, 28, 1, m), ...
         channel = shape.index(1, 1)
-        return [
-            layout._replace(view=lambda array, view=layout.view: view(array.squeeze(channel)))
-            for layout in layouts_of(shape[:channel] + shape[channel + 1 :])
-        ]
+
+        def without_channel(layout: Layout) -> Layout:
+            return layout._replace(view=lambda array: layout.view(array.squeeze(channel)))
+
+        return list(map(without_channel, layouts_of(shape[:channel] + shape[channel + 1 :])))
     layouts = []
     for side in SIDES:
         size, pixels = f"{side} × {side} pixels", side * side

@@ -81,17 +81,22 @@ def train(
     """Trains by the method of the options: y holds the targets, None for an autoencoder."""
     if config.learning_rate <= 0:
         raise OptionError(f"learning-rate is {config.learning_rate}: it must be above 0")
-    x = jnp.asarray(x)
-    targets = x if y is None else jnp.asarray(y)
+    inputs = jnp.asarray(x)
+    targets = None if y is None else jnp.asarray(y)
     if config.method == "lbfgs":
         return minimize(
-            params, x, targets, loss=loss, iterations=config.iterations, on_progress=on_progress
+            params,
+            inputs,
+            inputs if targets is None else targets,
+            loss=loss,
+            iterations=config.iterations,
+            on_progress=on_progress,
         )
     steps = config.epochs * max(len(x) // config.batch_size, 1)
     return fit(
         params,
-        x,
-        None if y is None else targets,
+        inputs,
+        targets,
         seed=seed,
         optimizer=_adam(config.learning_rate, steps),
         epochs=config.epochs,

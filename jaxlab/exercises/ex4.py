@@ -6,6 +6,7 @@ principal component analysis with as many components, the best that a linear cod
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -33,7 +34,6 @@ class Config(TrainingConfig):
     """Numbers of hidden units to try."""
     fractions: tuple[float, ...] = (0.1, 0.3)
     """Shorter trainings of the best size to try, as fractions of epochs (or iterations)."""
-    learning_rate: float = 0.02
     epochs: int = 100
     batch_size: int = 100
     iterations: int = 1000
@@ -65,7 +65,8 @@ def run(config: Config) -> Result:
             name: mean_squared_error(answer[here], images[here]) for name, here in where.items()
         }
 
-    problems, search = [], []
+    problems: list[str] = []
+    search: list[dict[str, Any]] = []
     with terminal.progress("training", len(sizes) * longest + sum(lengths)) as advance:
 
         def trained(hidden: int, length: int) -> Params:

@@ -11,6 +11,7 @@ Bienenstock and Doursat 1992). What is noise in the labels counts as bias.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -67,8 +68,11 @@ def run(config: Config) -> Result:
     # The same resampled training sets for every size: what differs is the size alone.
     resampled = [rng.integers(0, len(x), len(x)) for _ in range(config.resamples)]
 
-    accuracies = {name: [] for name in parts}
-    bias_squared, variance, problems = [], [], []
+    accuracies: dict[str, list[dict[str, Any]]] = {name: [] for name in parts}
+
+    bias_squared: list[float] = []
+    variance: list[float] = []
+    problems: list[str] = []
     total = len(sizes) * (config.networks + config.resamples)
     with terminal.progress("training networks", total) as advance:
 

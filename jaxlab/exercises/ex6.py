@@ -8,6 +8,7 @@ chosen on the validation images; the test images compare the chosen one with raw
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,31 +71,31 @@ def run(config: Config) -> Result:
             by_size[hidden] = softmax_classifier(
                 config, digits, partial(encode, encoder), name, advance
             )
-    chosen = max(sizes, key=lambda hidden: by_size[hidden]["val_accuracy"])
+    chosen = max(sizes, key=lambda hidden: by_size[hidden].val_accuracy)
     truth = digits.test.y
     only_features, only_raw, p_value = statistics.mcnemar(
-        by_size[chosen]["answer"] == truth, raw["answer"] == truth
+        by_size[chosen].answer == truth, raw.answer == truth
     )
     for one in (raw, *by_size.values()):
-        problems += one["problems"]
+        problems += one.problems
 
-    numbers = {
+    numbers: dict[str, Any] = {
         "gradient_check": check.numbers(),
-        "raw_accuracy": _accuracy(raw["answer"], truth),
+        "raw_accuracy": _accuracy(raw.answer, truth),
         "autoencoder_accuracy": {
-            str(hidden): _accuracy(by_size[hidden]["answer"], truth) for hidden in sizes
+            str(hidden): _accuracy(by_size[hidden].answer, truth) for hidden in sizes
         },
-        "raw_val_accuracy": raw["val_accuracy"],
-        "autoencoder_val_accuracy": {str(h): by_size[h]["val_accuracy"] for h in sizes},
-        "raw_iterations": raw["iterations"],
+        "raw_val_accuracy": raw.val_accuracy,
+        "autoencoder_val_accuracy": {str(h): by_size[h].val_accuracy for h in sizes},
+        "raw_iterations": raw.iterations,
         "chosen": chosen,
         "only_features_right": only_features,
         "only_raw_right": only_raw,
         "p_value": p_value,
     }
     numbers["discussion"] = discussion(numbers)
-    bars = {"raw pixels": [100 * raw["val_accuracy"]] * len(sizes),
-            "autoencoder features": [100 * by_size[h]["val_accuracy"] for h in sizes]}  # fmt: skip
+    bars = {"raw pixels": [100 * raw.val_accuracy] * len(sizes),
+            "autoencoder features": [100 * by_size[h].val_accuracy for h in sizes]}  # fmt: skip
     tests = {
         "raw pixels": [numbers["raw_accuracy"]] * len(sizes),
         "autoencoder features": [numbers["autoencoder_accuracy"][str(h)] for h in sizes],
@@ -180,7 +181,17 @@ def encode(params: Params, x: np.ndarray) -> np.ndarray:
     return np.asarray(feed_forward(params, jnp.asarray(x))[1][2])
 
 
-def softmax_classifier(config, digits: Digits, features, name: str, advance) -> dict:
+class Classifier(NamedTuple):
+    """A trained softmax classifier, and how it does."""
+
+    iterations: int
+    val_accuracy: float
+    answer: np.ndarray
+    """(m,) the digit that each test image is taken for."""
+    problems: list[str]
+
+
+def softmax_classifier(config, digits: Digits, features, name: str, advance) -> Classifier:
     """A softmax classifier on features of the images, kept where validation was best.
 
     Cross-entropy has one minimum here, so it starts from zero and no seed matters. Training to
@@ -188,9 +199,8 @@ def softmax_classifier(config, digits: Digits, features, name: str, advance) -> 
     validation accuracy is kept (early stopping).
     """
     images, where = joined(digits)
-    x = features(images)
-    targets = one_hot(digits.train.y)
-    best = {"val_accuracy": -1.0}
+    x, targets = features(images), one_hot(digits.train.y)
+    best: dict[str, Any] = {"val_accuracy": -1.0}
     done = 0
 
     def on_progress(iteration, J, params):
@@ -201,31 +211,35 @@ def softmax_classifier(config, digits: Digits, features, name: str, advance) -> 
             best.update(
                 val_accuracy=val_accuracy,
                 iterations=iteration,
-                params=jax.tree.map(np.asarray, params),
+                params=jax.tree.map(np.array, params),
                 answer=answer,
             )
         advance(iteration - done, note=f"softmax on {name}  J {J:.3f}")
         done = iteration
 
-    zero = (Layer(jnp.zeros((10, x.shape[1])), jnp.zeros(10)),)
     minimize(
-        zero, jnp.asarray(x[where["train"]]), jnp.asarray(targets), loss=cross_entropy,
-        iterations=config.softmax_iterations, on_progress=on_progress,
-    )  # fmt: skip
+        (Layer(jnp.zeros((targets.shape[1], x.shape[1])), jnp.zeros(targets.shape[1])),),
+        jnp.asarray(x[where["train"]]),
+        jnp.asarray(targets),
+        loss=cross_entropy,
+        iterations=config.softmax_iterations,
+        on_progress=on_progress,
+    )
     advance(config.softmax_iterations - done)
-    best["problems"] = training_problems(
-        f"softmax on {name}", best["params"], x[where["train"]], targets,
-        best["answer"][where["train"]],
-    )  # fmt: skip
-    best["answer"] = best["answer"][where["test"]].argmax(axis=1)
-    return best
+    answer = best["answer"]
+    problems = training_problems(
+        f"softmax on {name}", best["params"], x[where["train"]], targets, answer[where["train"]]
+    )
+    return Classifier(
+        best["iterations"], best["val_accuracy"], answer[where["test"]].argmax(axis=1), problems
+    )
 
 
 def discussion(numbers: dict) -> list[str]:
     """Whether the autoencoder was useful: each sentence follows from the numbers given."""
     raw, chosen = numbers["raw_accuracy"], numbers["chosen"]
     by_size = {int(h): a for h, a in numbers["autoencoder_accuracy"].items()}
-    difference = 100 * (by_size[chosen]["mean"] - raw["mean"])
+    difference = 100 * (by_size[chosen].mean - raw["mean"])
     more_or_less = "more" if difference >= 0 else "less"
     significant = numbers["p_value"] < 0.05
     sentences = [

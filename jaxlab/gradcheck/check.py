@@ -275,11 +275,9 @@ def _floats_to(dtype, tree):
 
 
 def _check_form(params, g, names) -> None:
-    if jax.tree.structure(params) != jax.tree.structure(g):
-        raise ShapeError(
-            f"the gradient is not built like params: {jax.tree.structure(g)} "
-            f"instead of {jax.tree.structure(params)}"
-        )
+    form, form_of_g = jax.tree.structure(params), jax.tree.structure(g)
+    if str(form) != str(form_of_g):
+        raise ShapeError(f"the gradient is not built like params: {form_of_g} instead of {form}")
     for name, p, d in zip(names, jax.tree.leaves(params), jax.tree.leaves(g), strict=True):
         if jnp.shape(p) != jnp.shape(d):
             raise ShapeError(f"{name} has shape {jnp.shape(p)}, its gradient {jnp.shape(d)}")
@@ -302,7 +300,16 @@ def _directions(size: int, span: slice, rng: np.random.Generator) -> np.ndarray:
 
 def _table(check: GradientCheck) -> str:
     """Plain text that can be pasted into a report."""
-    head = ("block", "shape", "checked", "finite diff.", "complex step", "jax.grad", "order", "")
+    head: tuple[str, ...] = (
+        "block",
+        "shape",
+        "checked",
+        "finite diff.",
+        "complex step",
+        "jax.grad",
+        "order",
+        "",
+    )
     rows = [head]
     for block in check.blocks:
         shape = " × ".join(map(str, block.shape)) or "scalar"

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, Int
 
-Theta = Inexact[Array, " parameters"]
+Theta = Inexact[Array | np.ndarray, " parameters"]
 Data = Sequence[Array]
 FlatCost = Callable[[Theta, Data], Inexact[Array, ""]]
 Advance = Callable[[int], Any]
@@ -76,7 +76,9 @@ def autograd(J: FlatCost, theta: Theta, data: Data) -> Theta:
 
 
 @partial(jax.jit, static_argnums=0)
-def costs(J: FlatCost, thetas: Inexact[Array, "n parameters"], data: Data) -> Inexact[Array, " n"]:
+def costs(
+    J: FlatCost, thetas: Inexact[Array | np.ndarray, "n parameters"], data: Data
+) -> Inexact[Array, " n"]:
     """J at each row of thetas."""
     return jax.vmap(J, in_axes=(0, None))(thetas, data)
 
@@ -94,13 +96,13 @@ def taylor_order(
     None where the remainder drowns in rounding, as it does for a cost that is linear or constant
     along d: then there is nothing to see.
     """
-    theta = np.asarray(theta)
-    J0 = float(costs(J, theta[None, :], data)[0])
+    here = np.asarray(theta)[None, :]
+    J0 = float(costs(J, here, data)[0])
     slopes = directions @ g
     visible = 1e3 * np.finfo(np.float64).eps * abs(J0) * len(directions)
     seen = []
     for h in TAYLOR_STEPS:
-        moved = np.asarray(costs(J, theta[None, :] + h * directions, data))
+        moved = np.asarray(costs(J, here + h * directions, data))
         remainder = np.abs(moved - J0 - h * slopes).sum()
         if remainder > visible:
             seen.append((np.log(h), np.log(remainder)))

@@ -1,0 +1,240 @@
+"""The commands as people call them: from an installed wheel, in an empty folder."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = {
+    "ex1": {"differences", "steps"},
+    "ex2": {"learning_curves", "confusion", "misclassified", "hidden_units"},
+    "ex3": {"differences"},
+    "ex4": {"reconstructions", "error_by_hidden_units", "error_by_iterations"},
+    "ex5": {"accuracies", "bias_variance"},
+    "ex6": {"accuracies", "validation"},
+}
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory):
+    """A Python that sees jaxlab only as an installed wheel, and all else as these tests do."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "-w", folder, ROOT], check=True, capture_output=True, text=True)
+    (wheel,) = folder.glob("jaxlab-*.whl")
+    venv.create(folder / "venv", with_pip=False, symlinks=True)
+    python = folder / "venv" / "bin" / "python"
+    site = next((folder / "venv" / "lib").glob("python*/site-packages"))
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", site, wheel]
+    subprocess.run(install, check=True, capture_output=True, text=True)
+    # Everything else comes from the environment of the tests, behind the wheel, without the
+    # editable jaxlab that may be there (its .pth file is not read from a plain path entry).
+    here = {Path(p).resolve() for p in sys.path if p.endswith("site-packages")}
+    (site / "others.pth").write_text("\n".join(map(str, here)))
+    return python
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def jaxlab(python, cache, tmp_path):
+    """Runs `jaxlab …` in an empty folder."""
+
+    def run(*arguments, status=0, environment=(), program=("-m", "jaxlab")):
+        done = subprocess.run(
+            [python, "-I", "-W", "error::DeprecationWarning", *program, *map(str, arguments)],
+            cwd=tmp_path, capture_output=True, text=True, timeout=300,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(cache),
+                 **dict(environment)},
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+def result(folder, exercise):
+    return json.loads((folder / exercise / "result.json").read_text())
+
+
+def test_the_wheel_is_what_runs(jaxlab, python, tmp_path):
+    done = jaxlab(program=("-c", "import jaxlab; print(jaxlab.__file__)"))
+    assert Path(done.stdout.strip()).is_relative_to(python.parent.parent)
+
+
+def test_help_teaches_and_imports_nothing_slow(jaxlab):
+    done = jaxlab("--help")
+    for word in ("ex1", "ex6", "--quick", "--seed", "--out", "examples:"):
+        assert word in done.stdout
+    code = (
+        "import sys; from jaxlab.cli import main; main(['--help']);"
+        "print(sorted({'jax', 'numpy', 'matplotlib', 'optax', 'tyro'} & set(sys.modules)))"
+    )
+    assert jaxlab(program=("-c", code)).stdout.endswith("[]\n")
+    assert "--hidden" in jaxlab("ex2", "--help").stdout
+
+
+@pytest.mark.parametrize("exercise", sorted(FIGURES))
+def test_quick_run_leaves_a_whole_result(jaxlab, tmp_path, exercise):
+    done = jaxlab(exercise, "--quick", "--out", "out put")
+    record = result(tmp_path / "out put", exercise)
+    assert record["exercise"] == exercise
+    assert record["seconds"] > 0
+    assert {"python", "device", "packages"} <= record["environment"].keys()
+    assert record["config"]["seed"] == 0
+    assert set(record["figures"]) == FIGURES[exercise]
+    for names in record["figures"].values():
+        for name in names:
+            assert (tmp_path / "out put" / exercise / name).stat().st_size > 1000
+    assert not list((tmp_path / "out put").rglob(".writing*"))
+    # Plain text: no control characters where the output is not a terminal.
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "result.json" in done.stdout
+    CHECKS[exercise](record["numbers"])
+
+
+def check_1(numbers):
+    for row in (numbers, *numbers["blocks"].values()):
+        assert row["diff_finite_difference"] < 1e-9
+        assert row["diff_complex_step"] < 1e-15
+        assert row["diff_autograd"] < 1e-15
+        assert abs(row["taylor_order"] - 2) < 0.01
+    assert list(numbers["blocks"]) == ["W1", "b1", "W2", "b2"]
+
+
+def check_accuracy(entry, networks, at_least):
+    assert set(entry) == {"mean", "ci95", "per_seed", "examples"}
+    assert len(entry["per_seed"]) == networks
+    assert entry["ci95"][0] <= entry["mean"] <= entry["ci95"][1]
+    assert entry["mean"] == pytest.approx(np.mean(entry["per_seed"]))
+    assert entry["mean"] >= at_least
+
+
+def check_2(numbers):
+    for part in ("train", "val", "test"):
+        check_accuracy(numbers[f"{part}_accuracy"], 3, 0.6)
+    assert np.sum(numbers["confusion"]) == numbers["test_accuracy"]["examples"] == 200
+
+
+def check_3(numbers):
+    check_1(numbers)
+    assert numbers["digits"]["sizes"] == [784, 64, 784]
+    assert numbers["digits"]["diff_finite_difference"] < 1e-7
+    assert numbers["digits"]["diff_complex_step"] < 1e-14
+    assert numbers["digits"]["diff_autograd"] < 1e-14
+    assert numbers["digits"]["blocks"]["W1"]["checked"] == 10
+
+
+def check_4(numbers):
+    assert numbers["hidden_units"] in (8, 16)
+    assert numbers["iterations"] > 0
+    assert 0 < numbers["pca_test_mse"] < numbers["test_mse"] < 0.06
+    lowest = min(numbers["search"], key=lambda row: row["val_mse"])
+    assert lowest["hidden_units"] == numbers["hidden_units"]
+    assert lowest["iterations"] == numbers["iterations"]
+
+
+def check_5(numbers):
+    sizes = numbers["hidden_units"]
+    assert len(sizes) == 10
+    for part in ("train", "val", "test"):
+        assert len(numbers[f"{part}_accuracy"]) == 10
+        check_accuracy(numbers[f"{part}_accuracy"][-1], 2, 0.3)
+    best = max(range(10), key=lambda i: numbers["val_accuracy"][i]["mean"])
+    assert numbers["chosen"] == sizes[best]
+    assert all(b > 0 for b in numbers["bias_squared"])
+    assert all(v > 0 for v in numbers["variance"])
+
+
+def check_6(numbers):
+    check_accuracy(numbers["raw_accuracy"], 1, 0.7)
+    assert str(numbers["chosen"]) in numbers["autoencoder_accuracy"]
+    assert 0 <= numbers["p_value"] <= 1
+    assert numbers["gradient_check"]["diff_autograd"] < 1e-15
+    assert len(numbers["discussion"]) >= 3
+
+
+CHECKS = {f"ex{n}": globals()[f"check_{n}"] for n in range(1, 7)}
+
+
+def test_the_same_seed_gives_the_same_numbers_in_another_folder_and_without_a_cache(
+    jaxlab, tmp_path
+):
+    jaxlab("ex2", "--quick", "--out", "a")
+    jaxlab("ex2", "--quick", "--out", "b",
+           environment={"JAX_ENABLE_COMPILATION_CACHE": "false"})  # fmt: skip
+    jaxlab("ex2", "--quick", "--out", "c", "--seed", "1")
+    a, b, c = (result(tmp_path / name, "ex2")["numbers"] for name in "abc")
+    assert a == b
+    assert a != c
+    for figure in ("learning_curves.svg", "hidden_units.png"):
+        assert (tmp_path / "a/ex2" / figure).read_bytes() == (
+            tmp_path / "b/ex2" / figure
+        ).read_bytes()
+
+
+def test_a_file_of_ones_own_and_full_batch_training(jaxlab, tmp_path):
+    from jaxlab import load_digits
+
+    digits = load_digits(limit=500)
+    x = np.concatenate([part.x for part in (digits.train, digits.validation, digits.test)])
+    y = np.concatenate([part.y for part in (digits.train, digits.validation, digits.test)])
+    np.savez(tmp_path / "course.npz", X=(255 * x).astype(np.uint8).T, y=np.where(y == 0, 10, y))
+    done = jaxlab("ex2", "--quick", "--data", "course.npz", "--method", "lbfgs")
+    assert "course.npz" in done.stdout
+    assert "10" in done.stdout
+    assert result(tmp_path / "runs", "ex2")["numbers"]["test_accuracy"]["mean"] > 0.5
+
+
+REFUSED = [
+    (["ex9"], "there is no command 'ex9'"),
+    (["ex2", "--data", "nowhere.npz"], "nowhere.npz"),
+    (["ex2", "--data", "code.py"], "code.py"),
+    (["ex2", "--epochs", "0"], "epochs is 0"),
+    (["ex2", "--hidden", "0"], "hidden"),
+    (["ex2", "--epochs", "many"], "many"),
+    (["ex2", "--limit", "3"], "limit"),
+    (["ex2", "--learning-rate", "-1"], "learning-rate is -1"),
+    (["ex5", "--resamples", "1"], "a variance needs two"),
+    (["ex1", "--nonsense", "1"], "--nonsense"),
+    (["ex1", "--out", "file"], "cannot write to file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=[" ".join(a) for a, _ in REFUSED])
+def test_nonsense_is_refused_with_status_2_and_nothing_written(
+    jaxlab, tmp_path, arguments, message
+):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "code.py").write_text("raise SystemExit('this must never run')")
+    done = jaxlab(*arguments, status=2)
+    assert message in done.stderr
+    assert "must never run" not in done.stderr
+    assert not list(tmp_path.rglob("result.json"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs /dev/full")
+def test_a_folder_that_cannot_be_made_is_refused_before_any_work(jaxlab):
+    done = jaxlab("ex2", "--out", "/proc/jaxlab", status=2)
+    assert "cannot write to /proc/jaxlab" in done.stderr
+    assert "--out" in done.stderr
+
+
+def test_scripts_take_the_same_options(jaxlab, tmp_path):
+    scripts = sorted((ROOT / "scripts").glob("ex*.py"))
+    assert [script.name[:3] for script in scripts] == [f"ex{n}" for n in range(1, 7)]
+    done = jaxlab("--quick", "--out", "here", program=[scripts[0]])
+    assert "verdict" in done.stdout
+    assert result(tmp_path / "here", "ex1")["exercise"] == "ex1"
+    for script in scripts:
+        assert "--seed" in jaxlab("--help", program=[script]).stdout

@@ -98,7 +98,8 @@ def _pairs_in(path: Path, images: str | None, labels: str | None) -> tuple[list[
 
 def _block(pair: Pair) -> _Block:
     """The values of a pair, brought to one shape but otherwise as stored."""
-    assert pair.labels.read and pair.images.read, "pairs_in pairs arrays of numbers alone"
+    assert pair.labels.read, "pairs_in pairs arrays of numbers alone"
+    assert pair.images.read, "pairs_in pairs arrays of numbers alone"
     labels, one_hot = labels_of(pair.labels.read(), pair.labels.name)
     images, layout = images_of(pair.images.read(), pair.images.name, len(labels))
     return _Block(pair.part, images, labels, one_hot, layout)

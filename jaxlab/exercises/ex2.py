@@ -129,6 +129,7 @@ def run(config: Config) -> Result:
             "learning_curves": figures.learning_curves(
                 np.array([history[:shortest] for history in costs]),
                 {name: np.array([row[:recorded] for row in rows]) for name, rows in curves.items()},
+                at[1 : recorded + 1],
                 step,
             ),
             "confusion": figures.confusion(numbers["confusion"]),

@@ -239,7 +239,7 @@ def discussion(numbers: dict) -> list[str]:
     """Whether the autoencoder was useful: each sentence follows from the numbers given."""
     raw, chosen = numbers["raw_accuracy"], numbers["chosen"]
     by_size = {int(h): a for h, a in numbers["autoencoder_accuracy"].items()}
-    difference = 100 * (by_size[chosen].mean - raw["mean"])
+    difference = 100 * (by_size[chosen]["mean"] - raw["mean"])
     more_or_less = "more" if difference >= 0 else "less"
     significant = numbers["p_value"] < 0.05
     sentences = [

@@ -150,16 +150,15 @@ def check_gradients(
         # The size of the numbers that a gradient is summed from: rounding is a fraction of it.
         J0 = float(numerical.costs(J, theta[None, :], data)[0])
         scale = max(abs(J0), float(np.abs(exact).max()))
+        directions = _directions(shapes, spans, rng)
         blocks, start = [], 0
         for name, shape, span, pick in zip(names, shapes, spans, picks, strict=True):
             here = slice(start, start + pick.size)
-            directions = _directions(theta.size, span, rng)
-            order = numerical.taylor_order(J, theta, data, g, directions)
+            order = numerical.taylor_order(J, theta, data, g, _within(directions, span))
             theirs = {who: n[here] for who, n in witness.items()}
             blocks.append(_judge(name, shape, g[pick], theirs, order, scale))
             start = here.stop
         whole = {who: relative_difference(g[where], n) for who, n in witness.items()}
-        directions = _directions(theta.size, slice(None), rng)
         order = numerical.taylor_order(J, theta, data, g, directions)
     return GradientCheck(tuple(blocks), whole, order)
 
@@ -291,11 +290,24 @@ def _sample(size: int, most: int | None, rng: np.random.Generator) -> np.ndarray
     return np.sort(rng.choice(size, most, replace=False))
 
 
-def _directions(size: int, span: slice, rng: np.random.Generator) -> np.ndarray:
-    """Random directions of length 1 that change only the parameters of one span."""
-    directions = np.zeros((TAYLOR_DIRECTIONS, size))
-    directions[:, span] = rng.standard_normal(directions[:, span].shape)
-    return directions / np.linalg.norm(directions, axis=1, keepdims=True)
+def _directions(shapes, spans, rng: np.random.Generator) -> np.ndarray:
+    """Random directions (TAYLOR_DIRECTIONS, parameters) in which each row of W has length 1.
+
+    So each unit's z moves by about as much as its inputs are large, however many they are.
+    """
+    directions = np.zeros((TAYLOR_DIRECTIONS, spans[-1].stop))
+    for shape, span in zip(shapes, spans, strict=True):
+        d = rng.standard_normal((TAYLOR_DIRECTIONS, *(shape or (1,))))
+        rows = np.linalg.norm(d, axis=-1, keepdims=True) if len(shape) > 1 else 1.0
+        directions[:, span] = (d / rows).reshape(TAYLOR_DIRECTIONS, -1)
+    return directions
+
+
+def _within(directions: np.ndarray, span: slice) -> np.ndarray:
+    """The directions with all but one block left where it is."""
+    inside = np.zeros_like(directions)
+    inside[:, span] = directions[:, span]
+    return inside
 
 
 def _table(check: GradientCheck) -> str:

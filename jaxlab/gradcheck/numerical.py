@@ -20,14 +20,15 @@ Data = Sequence[Array]
 FlatCost = Callable[[Theta, Data], Inexact[Array, ""]]
 Advance = Callable[[int], Any]
 
-# Of central differences. The error is h²/6 of the third derivative, plus the cost's rounding
-# over h: between 1e-5 and 1e-4 both stay near 1e-10 of a gradient of ordinary size.
-STEP = 3e-5
+# Of central differences. Their error is h⁴/30 of the fifth derivative plus the rounding of the
+# cost over h: at this step both stay near 1e-10 of a gradient even where the cost is large, as
+# that of an autoencoder of 784 pixels is.
+STEP = 5e-4
 # Of the complex step. Nothing is subtracted, so the step may be as small as numbers get.
 COMPLEX_STEP = 1e-30
-# Of the Taylor remainder, along directions of length 1. The smallest steps that are not rounding
-# decide: the smaller the step, the smaller the mistake that bends the order away from 2. Above
-# 1e-3 the next term of the series bends it, too.
+# Of the Taylor remainder, along directions that move each unit by about 1. The smallest steps
+# that are not rounding decide: the smaller the step, the smaller the mistake that bends the order
+# away from 2. Above 1e-3 the next term of the series bends it, too.
 TAYLOR_STEPS = (1e-3, 1e-4, 1e-5)
 
 # What may be held at once while many coordinates are perturbed together: 128 MB in float64.
@@ -44,10 +45,11 @@ def central_differences(
     step: float = STEP,
     advance: Advance = lambda n: None,
 ) -> Float[np.ndarray, " n"]:
-    """(J(θ + h eᵢ) - J(θ - h eᵢ)) / 2h for every coordinate i named (central differences).
+    """∂J/∂θᵢ for every coordinate i named, by central differences of fourth order.
 
-    advance: called with the number of coordinates done, for a progress bar. The error is O(h²);
-    STEP says how large that is.
+    (8 (J(θ + h eᵢ) - J(θ - h eᵢ)) - (J(θ + 2h eᵢ) - J(θ - 2h eᵢ))) / 12h (Fornberg 1988). Of two
+    points alone the error O(h²) forbids large steps, and rounding forbids small ones. advance:
+    called with the number of coordinates done, for a progress bar.
     """
     return _in_chunks(_central_difference, J, theta, data, coordinates, step, advance)
 
@@ -116,7 +118,11 @@ def taylor_order(
 def _central_difference(J, theta, data, coordinates, h):
     def derivative(i):
         change = jnp.where(jnp.arange(theta.size) == i, h, 0.0)
-        return (J(theta + change, data) - J(theta - change, data)) / (2 * h)
+
+        def difference(k):
+            return J(theta + k * change, data) - J(theta - k * change, data)
+
+        return (8 * difference(1) - difference(2)) / (12 * h)
 
     return jax.vmap(derivative)(coordinates)
 

@@ -15,6 +15,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#666666",
@@ -86,9 +87,9 @@ def errors_against_step(
     ax.loglog(steps, central, "o-", label="central differences")
     ax.loglog(steps, np.maximum(exact, 1e-17), "s-", label="complex step")
     ax.axvline(chosen, color=GREY, lw=0.8, ls=":")
-    ax.text(chosen * 1.2, 1e-3, "used in the check", color=GREY, fontsize=8)
+    ax.text(chosen * 1.2, 1e-3, "differences use this", color=GREY, fontsize=8)
     ax.set(xlabel="step h", ylabel="‖g − n‖ / ‖g + n‖", title="What a numerical derivative can see")
-    ax.legend(loc="center right")
+    ax.legend(loc="center left")
     return figure
 
 
@@ -100,7 +101,8 @@ def learning_curves(
     figure = Figure(figsize=(8.4, 3.2))
     left, right = figure.subplots(1, 2)
     _band(left, np.arange(1, costs.shape[1] + 1), costs, BLUE, "J", "-")
-    left.set(xlabel=step, ylabel="cost J", title="Training set", yscale="log")
+    left.set(xlabel=step, ylabel="cost J", title="Training set")
+    _log_scale(left)
     for (name, values), colour, line in zip(
         accuracies.items(), (BLUE, RED), ("-", "--"), strict=True
     ):
@@ -202,14 +204,16 @@ def lines(
     if "x" in log:
         ax.set_xscale("log")
     if "y" in log:
-        ax.set_yscale("log")
+        _log_scale(ax)
     if xticks:
         ax.set_xticks(x, [f"{value:g}" for value in x])
-        ax.minorticks_off()
+        ax.xaxis.set_minor_locator(NullLocator())
     if chosen:
         ax.axvline(chosen[0], color=GREY, lw=0.9, ls=":")
-        ax.annotate(chosen[1], (chosen[0], 0.03), xycoords=("data", "axes fraction"), fontsize=8,
-                    color=GREY, xytext=(-4, 0), textcoords="offset points", ha="right")  # fmt: skip
+        ax.annotate(
+            chosen[1], (chosen[0], 1.01), xycoords=("data", "axes fraction"), ha="center",
+            fontsize=8, color=GREY,
+        )  # fmt: skip
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if len(curves) > 1:
         ax.legend()
@@ -219,6 +223,14 @@ def lines(
 def _band(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, name: str, line: str) -> None:
     ax.plot(x, values.mean(axis=0), line, color=colour, label=name)
     ax.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, lw=0)
+
+
+def _log_scale(ax: Axes) -> None:
+    """A logarithmic axis that names 1, 2 and 5 of each decade in plain numbers."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _tiles(figure: Figure, rows: int, columns: int) -> list[Axes]:

@@ -32,7 +32,7 @@ class Config(TrainingConfig):
 
     hidden: tuple[int, ...] = (16, 32, 64, 128, 256)
     """Numbers of hidden units to try."""
-    fractions: tuple[float, ...] = (0.1, 0.3)
+    fractions: tuple[float, ...] = (0.03, 0.1, 0.3)
     """Shorter trainings of the best size to try, as fractions of epochs (or iterations)."""
     epochs: int = 100
     batch_size: int = 100

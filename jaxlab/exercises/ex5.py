@@ -36,7 +36,7 @@ from jaxlab.results import Result
 class Config(TrainingConfig):
     """Exercise 5: bias and variance against the number of hidden units."""
 
-    hidden: tuple[int, ...] = (2, 4, 7, 12, 20, 35, 60, 100, 175, 300)
+    hidden: tuple[int, ...] = (4, 6, 10, 16, 25, 40, 65, 110, 180, 300)
     """Numbers of hidden units to try."""
     networks: int = 5
     """How many networks of each size to train on the whole training set."""

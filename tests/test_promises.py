@@ -1,0 +1,62 @@
+"""What the README says of the exercises with their defaults, run in full (minutes; slow)."""
+
+import jax
+import pytest
+
+from jaxlab.exercises import ex2, ex3, ex4, ex5, ex6
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    """optax's Adam raises a float to an integer power, which strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def test_exercise_2_classifies_digits():
+    result = ex2.run(ex2.Config())
+    assert result.problems == []
+    assert result.numbers["test_accuracy"]["mean"] >= 0.965
+    assert min(result.numbers["test_accuracy"]["per_seed"]) >= 0.955
+    assert result.numbers["test_accuracy"]["examples"] == 2000
+
+
+def test_exercise_2_also_by_full_batch_lbfgs():
+    result = ex2.run(ex2.Config(method="lbfgs", hidden=100, networks=3, iterations=200))
+    assert result.problems == []
+    assert min(result.numbers["test_accuracy"]["per_seed"]) >= 0.91
+
+
+def test_exercise_3_checks_a_real_autoencoder():
+    numbers = ex3.run(ex3.Config()).numbers
+    for check in (numbers, numbers["digits"]):
+        for row in (check, *check["blocks"].values()):
+            assert row["diff_finite_difference"] < 1e-9
+            assert row["diff_complex_step"] < 1e-15
+            assert row["diff_autograd"] < 1e-15
+            assert row["taylor_order"] == pytest.approx(2, abs=0.01)
+
+
+def test_exercise_4_reconstructs_better_than_pca():
+    result = ex4.run(ex4.Config())
+    assert result.problems == []
+    at_64 = result.numbers["by_hidden_units"]["64"]
+    assert at_64["test_mse"] <= 0.60 * at_64["pca_test_mse"]
+
+
+def test_exercise_5_shows_bias_and_variance_falling():
+    numbers = ex5.run(ex5.Config()).numbers
+    assert len(numbers["hidden_units"]) == 10
+    assert numbers["bias_squared"][0] > 2 * numbers["bias_squared"][-1] > 0
+    assert numbers["variance"][0] > 2 * numbers["variance"][-1] > 0
+    assert numbers["val_accuracy"][-1]["mean"] >= 0.95
+
+
+def test_exercise_6_compares_pixels_and_features():
+    result = ex6.run(ex6.Config())
+    assert result.problems == []
+    assert result.numbers["raw_accuracy"]["mean"] >= 0.90
+    chosen = result.numbers["autoencoder_accuracy"][str(result.numbers["chosen"])]
+    assert chosen["mean"] > result.numbers["raw_accuracy"]["mean"]

@@ -27,7 +27,14 @@ if TYPE_CHECKING:
         unflatten,
     )
     from jaxlab.data import Digits, Examples, load_digits, one_hot
-    from jaxlab.errors import DataError, JaxlabError, OptionError, OutputError, ShapeError
+    from jaxlab.errors import (
+        CheckError,
+        DataError,
+        JaxlabError,
+        OptionError,
+        OutputError,
+        ShapeError,
+    )
     from jaxlab.gradcheck import GradientCheck, assert_gradients, check_gradients
     from jaxlab.losses import Loss, cross_entropy, sigmoid, softmax, squared_error
     from jaxlab.optimize import Trained, fit, minimize
@@ -39,7 +46,7 @@ _MODULE_OF = {
         "backprop": "Layer Params cost cost_and_grad cost_and_grad_flat differentiable_cost "
         "feed_forward flatten initialize predict unflatten",
         "data": "Digits Examples load_digits one_hot",
-        "errors": "DataError JaxlabError OptionError OutputError ShapeError",
+        "errors": "CheckError DataError JaxlabError OptionError OutputError ShapeError",
         "gradcheck": "GradientCheck assert_gradients check_gradients",
         "losses": "Loss cross_entropy sigmoid softmax squared_error",
         "optimize": "Trained fit minimize",

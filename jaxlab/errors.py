@@ -21,5 +21,9 @@ class OptionError(JaxlabError, ValueError):
     """A setting that makes no sense."""
 
 
+class CheckError(JaxlabError, ValueError):
+    """A gradient that cannot be checked where it was asked for."""
+
+
 class OutputError(JaxlabError, OSError):
     """A result that cannot be written or read back."""

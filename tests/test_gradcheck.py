@@ -9,7 +9,15 @@ import planted
 import pytest
 
 import jaxlab
-from jaxlab import Layer, OptionError, ShapeError, check_gradients, cross_entropy, squared_error
+from jaxlab import (
+    CheckError,
+    Layer,
+    OptionError,
+    ShapeError,
+    check_gradients,
+    cross_entropy,
+    squared_error,
+)
 from jaxlab.gradcheck.check import WITNESSES, random_params, relative_difference
 
 ALL_WITNESSES = {*WITNESSES, "taylor_order"}
@@ -51,7 +59,9 @@ def test_every_witness_catches_every_planted_mistake(output, name, cost, mistake
     def wrong(params, x, y):
         p = planted.forward_backward(params, x, y, output)
         g = mistake(p)
-        return p.J, (Layer(g["W1"], g["b1"]), Layer(g["W2"], g["b2"]))
+        # Where the cost has a decay, the mistaken pass knows of it; only the gradient is wrong.
+        J = float(cost(params, x, y)) if cost is cost_with_decay else p.J
+        return J, (Layer(g["W1"], g["b1"]), Layer(g["W2"], g["b2"]))
 
     params = random_params(seed, (UNITS, UNITS, UNITS))
     check = check_gradients(wrong, params, *batch(seed), cost=cost, seed=seed)
@@ -174,6 +184,25 @@ def test_a_gradient_that_is_not_a_number_is_wrong():
     check = check_gradients(broken, params, x, y, cost=jaxlab.cost)
     assert check.wrong == ("b2",)
     assert set(check.blocks[3].objections) >= set(WITNESSES)
+
+
+def test_a_cost_that_is_another_one_is_noticed():
+    def without_half(params, x, y):
+        J, grads = jaxlab.cost_and_grad(params, x, y)
+        return 2 * J, grads
+
+    params, (x, y) = random_params(0, (3, 2, 2)), batch(0, 4, 3, 2)
+    check = check_gradients(without_half, params, x, y, cost=jaxlab.cost)
+    assert check.wrong == ("J",)
+    assert check.cost_diff == pytest.approx(1 / 3)
+    assert "J is not the cost checked against: they differ by 3.3e-01" in str(check)
+
+
+def test_where_the_derivative_is_not_finite_nothing_is_called_right():
+    params, (x, y) = random_params(0, (3, 2, 2)), batch(0, 4, 3, 2)
+    x[0, 0] = np.inf
+    with pytest.raises(CheckError, match="not finite everywhere"):
+        check_gradients(jaxlab.cost_and_grad, params, x, y, cost=jaxlab.cost)
 
 
 def test_a_gradient_of_another_form_is_refused():

@@ -100,8 +100,9 @@ def check_summary(check: gradcheck.GradientCheck) -> list[tuple[str, str]]:
 
 
 def check_problems(check: gradcheck.GradientCheck, name: str) -> list[str]:
-    """A sentence for each wrong block."""
-    return [
+    """A sentence for each block that is wrong, and for J."""
+    cost = [f"{name}: J is not the cost checked against"] if "J" in check.wrong else []
+    return cost + [
         f"{name}: the gradient of {block.name} is wrong, say {', '.join(block.objections)}"
         for block in check.blocks
         if not block.ok

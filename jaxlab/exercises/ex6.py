@@ -217,8 +217,10 @@ def softmax_classifier(config, digits: Digits, features, name: str, advance) -> 
         advance(iteration - done, note=f"softmax on {name}  J {J:.3f}")
         done = iteration
 
+    classes = targets.shape[1]
+    zero = Layer(jnp.zeros((classes, x.shape[1]), x.dtype), jnp.zeros(classes, x.dtype))
     minimize(
-        (Layer(jnp.zeros((targets.shape[1], x.shape[1])), jnp.zeros(targets.shape[1])),),
+        (zero,),
         jnp.asarray(x[where["train"]]),
         jnp.asarray(targets),
         loss=cross_entropy,

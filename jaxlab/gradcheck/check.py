@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact
 
 from jaxlab.backprop import Layer
-from jaxlab.errors import OptionError, ShapeError
+from jaxlab.errors import CheckError, OptionError, ShapeError
 from jaxlab.gradcheck import numerical
 
 # A block is right when its relative difference ‖g - n‖ / ‖g + n‖ is below these. Right gradients
@@ -65,25 +65,32 @@ class BlockCheck:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """A verdict by block and in all; true when every block is right. Prints as a table."""
+    """A verdict by block and in all; true when every block is right. Prints as a table.
+
+    cost_diff: |J - J'| / |J + J'| of the cost that comes with the gradient and the cost that the
+    witnesses differentiate. A gradient is right only as that of its own cost.
+    """
 
     blocks: tuple[BlockCheck, ...]
     diff: dict[str, float]
     taylor_order: float | None
+    cost_diff: float
 
     def __bool__(self) -> bool:
-        return all(block.ok for block in self.blocks)
+        return not self.wrong
 
     @property
     def wrong(self) -> tuple[str, ...]:
-        """The names of the blocks that are wrong."""
-        return tuple(block.name for block in self.blocks if not block.ok)
+        """The names of what is wrong: blocks, and J where the two costs differ."""
+        cost = () if self.cost_diff < EXACT_TOLERANCE else ("J",)
+        return cost + tuple(block.name for block in self.blocks if not block.ok)
 
     def numbers(self) -> dict[str, Any]:
         """Everything as plain numbers, under the names of result.json."""
         return {
             **{f"diff_{witness}": diff for witness, diff in self.diff.items()},
             "taylor_order": self.taylor_order,
+            "diff_cost": self.cost_diff,
             "blocks": {
                 block.name: {
                     "ok": block.ok,
@@ -120,12 +127,12 @@ def check_gradients(
 
     Everything is computed in float64, switched on for the check alone. Choose params random and
     non-zero: zero biases hide mistakes. Raises `ShapeError` where the gradient has not the form
-    of params.
+    of params, and `CheckError` where J is not finite.
     """
     with jax.enable_x64(True):
         params, args = _floats_to(jnp.float64, params), _floats_to(jnp.float64, args)
         J, theta, data = flat_problem(cost, params, args)
-        _, grads = cost_and_grad(params, *args)
+        own_J, grads = cost_and_grad(params, *args)
         names = block_names(params)
         _check_form(params, grads, names)
         g = np.asarray(_flat(grads))
@@ -138,7 +145,13 @@ def check_gradients(
         ]
         picks = [span.start + _sample(span.stop - span.start, coordinates, rng) for span in spans]
         where = np.concatenate(picks)
+        J0 = float(numerical.costs(J, theta[None, :], data)[0])
         exact = np.asarray(numerical.autograd(J, theta, data))
+        if not (np.isfinite(J0) and np.isfinite(exact).all()):
+            raise CheckError(
+                f"at these parameters J is {J0} and its derivative is not finite everywhere: there "
+                "is nothing to compare with; check at smaller parameters or inputs"
+            )
         witness = {
             "finite_difference": numerical.central_differences(
                 J, theta, data, where, advance=advance
@@ -148,7 +161,6 @@ def check_gradients(
         }
 
         # The size of the numbers that a gradient is summed from: rounding is a fraction of it.
-        J0 = float(numerical.costs(J, theta[None, :], data)[0])
         scale = max(abs(J0), float(np.abs(exact).max()))
         directions = _directions(shapes, spans, rng)
         blocks, start = [], 0
@@ -160,7 +172,8 @@ def check_gradients(
             start = here.stop
         whole = {who: relative_difference(g[where], n) for who, n in witness.items()}
         order = numerical.taylor_order(J, theta, data, g, directions)
-    return GradientCheck(tuple(blocks), whole, order)
+    cost_diff = relative_difference(np.array([float(own_J)]), np.array([J0]))
+    return GradientCheck(tuple(blocks), whole, order, cost_diff)
 
 
 def assert_gradients(*args: Any, **kwargs: Any) -> None:
@@ -335,7 +348,10 @@ def _table(check: GradientCheck) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
     rule = "  ".join("-" * w for w in widths)
-    return "\n".join(line.rstrip() for line in [lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+    if "J" in check.wrong:
+        lines.append(f"J is not the cost checked against: they differ by {check.cost_diff:.1e}")
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _columns(row) -> list[str]:

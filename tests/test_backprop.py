@@ -123,18 +123,18 @@ def test_output_error_is_the_derivative_of_the_cost(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_flat_form_is_the_same_gradient(loss):
+    sizes = (3, 4, 2)
     with jax.enable_x64(True):
-        sizes = (3, 4, 2)
         params, x, y = a_problem(0, sizes, 5)
         theta = jaxlab.flatten(params)
         J, g = jaxlab.cost_and_grad_flat(theta, x, y, sizes, loss)
         J_tree, grads = jaxlab.cost_and_grad(params, x, y, loss)
+        assert J == J_tree
+        np.testing.assert_array_equal(g, jaxlab.flatten(grads))
         assert jax.tree.all(jax.tree.map(np.array_equal, jaxlab.unflatten(theta, sizes), params))
-    assert J_tree == J
-    np.testing.assert_array_equal(g, jaxlab.flatten(grads))
-    # W1 row by row first, then b1.
-    np.testing.assert_array_equal(theta[:12], np.ravel(params[0].W))
-    np.testing.assert_array_equal(theta[12:16], params[0].b)
+        # W1 row by row first, then b1.
+        np.testing.assert_array_equal(np.asarray(theta)[:12], np.ravel(params[0].W))
+        np.testing.assert_array_equal(np.asarray(theta)[12:16], params[0].b)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

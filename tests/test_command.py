@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -238,3 +239,22 @@ def test_scripts_take_the_same_options(jaxlab, tmp_path):
     assert result(tmp_path / "here", "ex1")["exercise"] == "ex1"
     for script in scripts:
         assert "--seed" in jaxlab("--help", program=[script]).stdout
+
+
+def test_the_readme_says_what_happens(jaxlab, tmp_path):
+    readme = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (said,) = re.findall(r"```text\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "example.py").write_text(code)
+    printed = jaxlab(program=["example.py"]).stdout
+
+    def verdicts(table):
+        return [
+            (cells[0], cells[-1]) for line in table.splitlines() if (cells := line.split()) and
+            cells[-1] in ("right", "WRONG")
+        ]  # fmt: skip
+
+    assert verdicts(printed) == verdicts(said)
+    assert ("W2", "WRONG") in verdicts(printed)
+    for command in ("ex1", "ex6"):
+        assert command in jaxlab("--help").stdout

@@ -39,6 +39,9 @@ STYLE: dict[Any, Any] = {
 }
 
 
+Numbers = Sequence[float] | Sequence[int] | np.ndarray
+
+
 def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @wraps(draw)
     def in_our_style(*args, **kwargs):
@@ -78,9 +81,7 @@ def differences(checks: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figu
 
 
 @_styled
-def errors_against_step(
-    steps: Sequence[float], central: Sequence[float], exact: Sequence[float], chosen: float
-) -> Figure:
+def errors_against_step(steps: Numbers, central: Numbers, exact: Numbers, chosen: float) -> Figure:
     """How far central differences and the complex step are from the gradient, against the step."""
     figure = Figure(figsize=(5.4, 3.4))
     ax = figure.subplots()
@@ -178,14 +179,14 @@ def reconstructions(rows: Mapping[str, np.ndarray], side: int) -> Figure:
 
 @_styled
 def lines(
-    x: Sequence[float],
-    curves: Mapping[str, Sequence[float]],
+    x: Numbers,
+    curves: Mapping[str, Numbers],
     *,
     xlabel: str,
     ylabel: str,
     title: str = "",
-    intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
-    chosen: tuple[float, str] | None = None,
+    intervals: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    chosen: tuple[float | int, str] | None = None,
     log: str = "",
     xticks: bool = True,
 ) -> Figure:

@@ -103,9 +103,15 @@ def check_writable(out: str | os.PathLike[str]) -> None:
 
 def environment() -> dict[str, Any]:
     """Versions and the device: what somebody needs to get these numbers again."""
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     import jax
+
+    def version_of(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:  # jaxlab itself, run from a checkout
+            return "not installed"
 
     device = jax.devices()[0]
     packages = ("jaxlab", "jax", "jaxlib", "optax", "numpy", "matplotlib", "scipy")
@@ -114,7 +120,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": f"{device.platform}: {device.device_kind}",
         "cores": os.cpu_count(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: version_of(name) for name in packages},
     }
 
 

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from jaxlab.exercises import ex2, ex3, ex4, ex5, ex6
+from jaxlab.exercises import ex1, ex2, ex3, ex4, ex5, ex6
 
 pytestmark = pytest.mark.slow
 
@@ -13,6 +13,22 @@ def standard_promotion():
     """optax's Adam raises a float to an integer power, which strict promotion refuses."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+def holds(check):
+    """What the README says of a gradient check, in all and by block."""
+    for row in (check, *check["blocks"].values()):
+        assert row["diff_finite_difference"] < 1e-9
+        assert row["diff_complex_step"] < 1e-15
+        assert row["diff_autograd"] < 1e-15
+        assert row["taylor_order"] == pytest.approx(2, abs=0.01)
+
+
+def test_exercise_1_checks_the_gradient():
+    for seed in range(3):
+        result = ex1.run(ex1.Config(seed=seed))
+        assert result.problems == []
+        holds(result.numbers)
 
 
 def test_exercise_2_classifies_digits():
@@ -30,13 +46,10 @@ def test_exercise_2_also_by_full_batch_lbfgs():
 
 
 def test_exercise_3_checks_a_real_autoencoder():
-    numbers = ex3.run(ex3.Config()).numbers
-    for check in (numbers, numbers["digits"]):
-        for row in (check, *check["blocks"].values()):
-            assert row["diff_finite_difference"] < 1e-9
-            assert row["diff_complex_step"] < 1e-15
-            assert row["diff_autograd"] < 1e-15
-            assert row["taylor_order"] == pytest.approx(2, abs=0.01)
+    result = ex3.run(ex3.Config())
+    assert result.problems == []
+    holds(result.numbers)
+    holds(result.numbers["digits"])
 
 
 def test_exercise_4_reconstructs_better_than_pca():

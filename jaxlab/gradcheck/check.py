@@ -222,7 +222,7 @@ def random_params(seed: int, sizes: tuple[int, ...]) -> tuple[Layer, ...]:
 
 def flat_problem(
     cost: Callable[..., Any], params: Any, args: tuple[Any, ...]
-) -> tuple[numerical.FlatCost, Float[Array, " parameters"], list[Array]]:
+) -> tuple[numerical.FlatCost, Float[Array, " parameters"], numerical.Data]:
     """J(θ, data), θ and data for the numerical witnesses, from cost(params, *args).
 
     θ is real or complex; arrays of floating-point numbers among the arguments follow its dtype.

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact, Int
 
 Theta = Inexact[Array | np.ndarray, " parameters"]
-Data = Sequence[Array]
+Data = Sequence[Array | np.ndarray]
 FlatCost = Callable[[Theta, Data], Inexact[Array, ""]]
 Advance = Callable[[int], Any]
 

@@ -1,5 +1,6 @@
 """The `jaxlab` command. Nothing slow is imported before it is known what to run."""
 
+import io
 import os
 import sys
 import time
@@ -18,7 +19,7 @@ EXERCISES = {
     "ex6": "softmax on raw pixels and on autoencoder features",
 }
 
-MOST_WARNINGS = 6
+MOST_WARNINGS = 4
 
 USAGE = f"""\
 usage: jaxlab COMMAND [options]
@@ -60,6 +61,12 @@ class Common(Output):
 
     seed: int = 0
     """Where every random choice comes from."""
+    data: Path | None = None
+    """A small MNIST file of your own, for exercises 2 to 6."""
+    images: str | None = None
+    """The name of its array of images."""
+    labels: str | None = None
+    """The name of its array of labels."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(USAGE, end="")
         return 0 if arguments else 2
     command, options = arguments[0], arguments[1:]
+    # A terminal that cannot show × or δ gets a question mark, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         if command == "--version":
             from importlib.metadata import version
@@ -101,8 +112,11 @@ def exercise_script(name: str) -> int:
 def _run_all(options: Sequence[str]) -> int:
     common = _ask(Common, options, "jaxlab all", "Every exercise in turn.")
     shared = ["--out", str(common.out), "--seed", str(common.seed)]
+    shared += ["--quick"] if common.quick else []
+    own = [("--data", common.data), ("--images", common.images), ("--labels", common.labels)]
+    file = [str(word) for option in own if option[1] is not None for word in option]
     for name in EXERCISES:
-        _run_exercise(name, [*shared, "--quick"] if common.quick else shared)
+        _run_exercise(name, shared if name == "ex1" else shared + file)
     return 0
 
 
@@ -111,20 +125,24 @@ def _run_exercise(name: str, options: Sequence[str]) -> int:
 
     _use_compilation_cache()
     module = import_module(f"jaxlab.exercises.{name}")
-    config, out = _parse(name, module, options)
+    config, out, quick = _parse(name, module, options)
 
     from jaxlab import results, terminal
 
     results.check_writable(out)
+    if (out / name).exists():
+        results.check_writable(out / name)
     start = time.perf_counter()
     result = module.run(config)
     seconds = time.perf_counter() - start
-    folder = result.save(out, seconds=seconds)
     if result.table:
         terminal.say(f"\n{result.table}\n")
-    written = f"{folder}{os.sep}result.json and {len(result.figures)} figures"
-    rows = [*result.summary, ("seconds", f"{seconds:.1f}"), ("written", written)]
-    terminal.table(f"Exercise {name[2:]}: {result.title}", rows)
+    title = f"Exercise {name[2:]}: {result.title}"
+    title += " (quick: a smoke run, its numbers mean nothing)" if quick else ""
+    terminal.table(title, [*result.summary, ("seconds", f"{seconds:.1f}")])
+    # Only now: a full disk must not cost the answer as well.
+    folder = result.save(out, seconds=seconds, quick=quick)
+    terminal.say(f"written: {folder / 'result.json'} and {len(result.figures)} figure(s) beside it")
     for problem in result.problems[:MOST_WARNINGS]:
         terminal.warn(problem)
     if len(result.problems) > MOST_WARNINGS:
@@ -141,7 +159,7 @@ def _parse(name: str, module, options: Sequence[str]):
         "Command", [("config", module.Config, config)], bases=(Output,), frozen=True
     )
     parsed = _ask(command, options, f"jaxlab {name}", module.Config.__doc__)
-    return parsed.config, parsed.out
+    return parsed.config, parsed.out, parsed.quick
 
 
 def _ask(command: type, options: Sequence[str], program: str, description: str | None = None):

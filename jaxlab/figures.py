@@ -65,6 +65,8 @@ def differences(checks: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figu
              "autograd": "jax.grad"}  # fmt: skip
     figure = Figure(figsize=(3.4 * len(checks) + 1, 3.2))
     axes = figure.subplots(1, len(checks), sharey=True, squeeze=False)[0]
+    every = [v for blocks in checks.values() for block in blocks.values() for v in block.values()]
+    largest = max((v for v in every if np.isfinite(v)), default=0)
     for ax, (network, blocks) in zip(axes, checks.items(), strict=True):
         where = np.arange(len(blocks))
         for i, (witness, label) in enumerate(names.items()):
@@ -73,7 +75,7 @@ def differences(checks: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figu
             ax.plot(where + (i - 1) * 0.12, values, MARKERS[i], label=label)
         ax.axhline(np.finfo(np.float64).eps, color=GREY, lw=0.8, ls=":")
         ax.set(yscale="log", xticks=where, xticklabels=list(blocks), xlim=(-0.5, len(blocks) - 0.5))
-        ax.set(title=network, xlabel="block of parameters", ylim=(1e-18, 1e-6))
+        ax.set(title=network, xlabel="block of parameters", ylim=(1e-18, max(1e-6, 10 * largest)))
     axes[0].set_ylabel("‖g − n‖ / ‖g + n‖")
     axes[0].text(-0.45, 3e-16, "float64 rounding", color=GREY, fontsize=8)
     axes[-1].legend(loc="upper right", fontsize=8)
@@ -158,7 +160,9 @@ def hidden_units(W1: np.ndarray, side: int, most: int = 40, columns: int = 10) -
     for ax, weights in zip(_tiles(figure, rows, columns), shown, strict=False):
         most_extreme = np.abs(weights).max() or 1
         ax.imshow(weights.reshape(side, side), cmap="RdBu_r", vmin=-most_extreme, vmax=most_extreme)
-    figure.suptitle(f"Weights of {len(shown)} of {len(W1)} hidden units", fontsize=9)
+    figure.suptitle(
+        f"Weights of {len(shown)} of {len(W1)} hidden units: red excites, blue inhibits", fontsize=9
+    )
     return figure
 
 
@@ -227,7 +231,13 @@ def _band(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, name: str, l
 
 
 def _log_scale(ax: Axes) -> None:
-    """A logarithmic axis that names 1, 2 and 5 of each decade in plain numbers."""
+    """A logarithmic axis that names 1, 2 and 5 of each decade in plain numbers.
+
+    Left linear where nothing can be drawn on it: training that diverged leaves NaN.
+    """
+    drawn = [np.asarray(line.get_ydata(), float) for line in ax.lines]
+    if not any((np.isfinite(values) & (values > 0)).any() for values in drawn):
+        return
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -32,7 +32,7 @@ Transform = Callable[[PRNGKeyArray, Array], Array]
 
 
 class Trained(NamedTuple):
-    """Trained parameters, and J after each iteration or epoch."""
+    """Trained parameters, and J: before each iteration (`minimize`), or over each epoch (`fit`)."""
 
     params: Params
     history: Float[np.ndarray, " steps"]
@@ -143,8 +143,9 @@ def fit(
     for epoch in range(epochs):
         order = rng.permutation(x.shape[0])[: steps * batch_size].reshape(steps, batch_size)
         carry, J = _epoch(carry, x, y, order, key, epoch, loss, optimizer, transform)
-        history[epoch] = J
-        on_progress(epoch + 1, history[epoch], carry[0])
+        # A plain float first: NumPy would turn a Ctrl-C while it waits into a ValueError.
+        history[epoch] = cost = float(J)
+        on_progress(epoch + 1, cost, carry[0])
     return Trained(carry[0], history)
 
 

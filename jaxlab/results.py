@@ -38,8 +38,11 @@ class Result:
     table: str = ""
     problems: Sequence[str] = ()
 
-    def save(self, out: str | os.PathLike, *, seconds: float) -> Path:
-        """Writes OUT/exN and returns that folder. Raises `OutputError` where it cannot."""
+    def save(self, out: str | os.PathLike, *, seconds: float, quick: bool = False) -> Path:
+        """Writes OUT/exN and returns that folder. Raises `OutputError` where it cannot.
+
+        quick: whether this was a smoke run, whose numbers mean nothing.
+        """
         folder = Path(out) / self.exercise
         record = {
             "exercise": self.exercise,
@@ -47,6 +50,7 @@ class Result:
             "config": _plain(dataclasses.asdict(self.config)),
             "environment": environment(),
             "seconds": round(seconds, 3),
+            "quick": quick,
             "numbers": _plain(self.numbers),
             "figures": {name: [f"{name}.svg", f"{name}.png"] for name in self.figures},
             "problems": list(self.problems),

@@ -46,6 +46,23 @@ def progress(what: str, total: int) -> Iterator[Callable[..., None]]:
         yield advance
 
 
+@contextmanager
+def stage(advance: Callable[..., None], steps: int) -> Iterator[Callable[..., None]]:
+    """A part of a bar, for work that reports where it is: yields reached(step, note="").
+
+    Work that ends early leaves no gap: at the end the whole stage counts as done.
+    """
+    done = 0
+
+    def reached(step: int, note: str = "") -> None:
+        nonlocal done
+        advance(step - done, note=note)
+        done = step
+
+    yield reached
+    reached(steps)
+
+
 def say(text: str) -> None:
     """One line of what is going on."""
     out.print(text, markup=False)

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -204,6 +206,11 @@ REFUSED = [
     (["ex2", "--epochs", "0"], "epochs is 0"),
     (["ex2", "--hidden", "0"], "hidden"),
     (["ex2", "--epochs", "many"], "many"),
+    (["ex2", "--batch-size", "0"], "batch-size is 0"),
+    (["ex2", "--learning-rate", "nan"], "learning-rate is nan"),
+    (["ex2", "--shift", "100"], "shift is 100"),
+    (["ex1", "--seed", "-1"], "seed is -1"),
+    (["ex2", "--seed", "99999999999999999999"], "seed is"),
     (["ex2", "--limit", "3"], "limit"),
     (["ex2", "--learning-rate", "-1"], "learning-rate is -1"),
     (["ex5", "--resamples", "1"], "a variance needs two"),
@@ -258,3 +265,39 @@ def test_the_readme_says_what_happens(jaxlab, tmp_path):
     assert ("W2", "WRONG") in verdicts(printed)
     for command in ("ex1", "ex6"):
         assert command in jaxlab("--help").stdout
+
+
+def test_ctrl_c_ends_in_a_sentence(jaxlab, python, cache, tmp_path):
+    run = subprocess.Popen(
+        [python, "-I", "-m", "jaxlab", "ex2", "--epochs", "100000", "--networks", "1"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(cache)},
+    )  # fmt: skip
+    time.sleep(12)  # in the middle of training
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    assert "stopped" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.rglob("result.json"))
+
+
+def test_training_that_diverges_still_leaves_a_result_that_says_so(jaxlab, tmp_path):
+    for exercise in ("ex2", "ex4"):
+        done = jaxlab(exercise, "--quick", "--epochs", "3", "--learning-rate", "1e30")
+        assert "warning: " in done.stderr
+        assert result(tmp_path / "runs", exercise)["problems"]
+
+
+def test_a_terminal_without_unicode_gets_question_marks(jaxlab, tmp_path):
+    done = jaxlab("ex1", program=("-X", "utf8=0", "-m", "jaxlab"),
+                  environment={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"})  # fmt: skip
+    assert "right" in done.stdout
+    assert result(tmp_path / "runs", "ex1")["numbers"]["blocks"]
+
+
+def test_a_smoke_run_is_marked_as_one(jaxlab, tmp_path):
+    assert "smoke run" in jaxlab("ex1", "--quick").stdout
+    assert result(tmp_path / "runs", "ex1")["quick"] is True
+    assert "smoke run" not in jaxlab("ex1").stdout
+    assert result(tmp_path / "runs", "ex1")["quick"] is False

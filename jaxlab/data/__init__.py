@@ -57,6 +57,6 @@ def load_digits(
         validation,
         test,
         side=collection.images.shape[1],
-        source=collection.source,
+        source=collection.source + ("" if limit is None else f"; {limit:,} of them used"),
         understood=understood,
     )

@@ -26,6 +26,10 @@ class SeedConfig:
     seed: int = 0
     """Where every random choice comes from."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**31:
+            raise OptionError(f"seed is {self.seed}: it must be between 0 and 2147483647")
+
 
 @dataclass(frozen=True)
 class DigitsConfig(SeedConfig):
@@ -56,6 +60,20 @@ class TrainingConfig(DigitsConfig):
     iterations: int = 400
     """lbfgs: the maximum number of iterations."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.learning_rate < float("inf"):
+            raise OptionError(f"learning-rate is {self.learning_rate}: it must be above 0, finite")
+        for name in ("epochs", "batch_size", "iterations"):
+            if getattr(self, name) < 1:
+                option = name.replace("_", "-")
+                raise OptionError(f"{option} is {getattr(self, name)}: it must be at least 1")
+
+    @property
+    def steps(self) -> int:
+        """What `train` counts in its progress: epochs, or at most so many iterations."""
+        return self.epochs if self.method == "adam" else self.iterations
+
 
 def load(config: DigitsConfig) -> Digits:
     """The digits that the options ask for; prints what was understood of a user's file."""
@@ -79,8 +97,6 @@ def train(
     on_progress: Callable[[int, float, Params], None] = lambda step, J, params: None,
 ) -> Trained:
     """Trains by the method of the options: y holds the targets, None for an autoencoder."""
-    if config.learning_rate <= 0:
-        raise OptionError(f"learning-rate is {config.learning_rate}: it must be above 0")
     inputs = jnp.asarray(x)
     targets = None if y is None else jnp.asarray(y)
     if config.method == "lbfgs":
@@ -167,23 +183,32 @@ def training_problems(
     if not np.isfinite(answer).all():
         return [f"{name}: training diverged to NaN; try a smaller --learning-rate"]
     problems = []
+    is_classifier = answer.shape != x.shape
     reached, same = (((y - a) ** 2).sum(axis=1).mean() / 2 for a in (answer, y.mean(axis=0)))
-    if reached > 0.95 * same:
+    by_chance = y.mean(axis=0).max() if is_classifier else 1.0
+    if reached > 1.05 * same:
         problems.append(
-            f"{name}: next to nothing was learned: the squared error is {reached:.3g}, the same "
-            f"answer to every example has {same:.3g}; train longer, or with another --learning-rate"
+            f"{name}: worse than the same answer to every example (squared error {reached:.3g} "
+            f"against {same:.3g}); try a smaller --learning-rate"
         )
-    if answer.shape != x.shape:  # a classifier
+    elif reached > 0.95 * same and (
+        not is_classifier or accuracy(answer, y.argmax(axis=1)) < 1.5 * by_chance
+    ):
+        problems.append(
+            f"{name}: next to nothing was learned: squared error {reached:.3g}, and {same:.3g} for "
+            "the same answer to every example; train longer, or with another --learning-rate"
+        )
+    if is_classifier:
         never = np.setdiff1d(y.argmax(axis=1), answer.argmax(axis=1))
         stuck = [int(digit) for digit in never if answer[:, digit].max() < 0.05]
         if stuck:
             problems.append(
-                f"{name}: the outputs of {_listed(stuck)} are stuck near zero, these digits are "
-                "never answered; try another --seed or a smaller --learning-rate"
+                f"{name}: never answers {_listed(stuck)}: these outputs are stuck near zero; try "
+                "another --seed or a smaller --learning-rate"
             )
         elif never.size:
             problems.append(
-                f"{name}: {_listed(never)} is never answered, even to a training image; use more "
+                f"{name}: never answers {_listed(never)}, even to a training image; use more "
                 "hidden units, or train longer"
             )
     if len(params) > 1:

@@ -117,8 +117,7 @@ def step_figure(params: Params, x: np.ndarray, y: np.ndarray):
         _, grads = cost_and_grad(params, x, y)
         g = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])
         every = np.arange(g.size)
-        central, exact = (
-            [relative_difference(g, witness(J, theta, data, every, step=h)) for h in steps]
-            for witness in (numerical.central_differences, numerical.complex_steps)
-        )
-    return figures.errors_against_step(steps, central, exact, numerical.STEP)
+        central = [numerical.central_differences(J, theta, data, every, step=h)[0] for h in steps]
+        exact = [numerical.complex_steps(J, theta, data, every, step=h) for h in steps]
+    errors = ([relative_difference(g, n) for n in ns] for ns in (central, exact))
+    return figures.errors_against_step(steps, *errors, numerical.STEP)

@@ -56,6 +56,10 @@ def run(config: Config) -> Result:
     if config.hidden < 1 or config.networks < 1 or config.shift < 0:
         raise OptionError("hidden and networks must be at least 1, shift at least 0")
     digits = load(config)
+    if config.shift >= digits.side // 2:
+        raise OptionError(
+            f"shift is {config.shift}: images of {digits.side} pixels leave the frame"
+        )
     targets = one_hot(digits.train.y)
     transform = shifted(config.shift, digits.side) if config.shift else None
     images, where = joined(digits)
@@ -69,19 +73,18 @@ def run(config: Config) -> Result:
     curves: dict[str, list[list[float]]] = {"training": [], "validation": []}
     problems: list[str] = []
     networks: list[tuple[Params, np.ndarray]] = []
-    steps = config.epochs if config.method == "adam" else config.iterations
-    with terminal.progress("training", config.networks * steps) as advance:
+    with terminal.progress("training", config.networks * config.steps) as advance:
         for n in range(config.networks):
             seen: dict[str, list[float]] = {name: [] for name in curves}
-            at = [0]
+            at: list[int] = []
 
             def on_progress(step, J, params, seen=seen, at=at, n=n):
                 answer = answers(params, curve_images)
                 seen["training"].append(accuracy(answer[:half], digits.train.y[:half]))
                 seen["validation"].append(accuracy(answer[half:], digits.validation.y))
-                note = f"network {n + 1}  J {J:.4f}  val. {100 * seen['validation'][-1]:.1f} %"
-                advance(step - at[-1], note=note)
                 at.append(step)
+                val = 100 * seen["validation"][-1]
+                reached(step, f"network {n + 1}  J {J:.4f}  val. {val:.1f} %")
 
             seed = config.seed + n
             params = initialize(
@@ -89,11 +92,16 @@ def run(config: Config) -> Result:
                 (digits.train.x.shape[1], config.hidden, targets.shape[1]),
                 mean_output=targets.mean(axis=0),
             )
-            params, history = train(
-                config, params, digits.train.x, targets,
-                seed=seed, transform=transform, on_progress=on_progress,
-            )  # fmt: skip
-            advance(steps - at[-1])
+            with terminal.stage(advance, config.steps) as reached:
+                params, history = train(
+                    config,
+                    params,
+                    digits.train.x,
+                    targets,
+                    seed=seed,
+                    transform=transform,
+                    on_progress=on_progress,
+                )
             answer = answers(params, images)
             for name in labels:
                 accuracies[name].append(accuracy(answer[where[name]], labels[name]))
@@ -129,7 +137,7 @@ def run(config: Config) -> Result:
             "learning_curves": figures.learning_curves(
                 np.array([history[:shortest] for history in costs]),
                 {name: np.array([row[:recorded] for row in rows]) for name, rows in curves.items()},
-                at[1 : recorded + 1],
+                at[:recorded],
                 step,
             ),
             "confusion": figures.confusion(numbers["confusion"]),

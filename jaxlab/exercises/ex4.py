@@ -52,8 +52,7 @@ def run(config: Config) -> Result:
         raise OptionError("fractions must lie between 0 and 1")
     digits = load(config)
     sizes = sorted(set(config.hidden))
-    longest = config.epochs if config.method == "adam" else config.iterations
-    lengths = sorted({max(1, round(fraction * longest)) for fraction in config.fractions})
+    lengths = sorted({max(1, round(fraction * config.steps)) for fraction in config.fractions})
     pca = principal_components(digits.train.x)
 
     images, where = joined(digits)
@@ -67,26 +66,25 @@ def run(config: Config) -> Result:
 
     problems: list[str] = []
     search: list[dict[str, Any]] = []
-    with terminal.progress("training", len(sizes) * longest + sum(lengths)) as advance:
+    with terminal.progress("training", len(sizes) * config.steps + sum(lengths)) as advance:
 
         def trained(hidden: int, length: int) -> Params:
-            done = 0
-
-            def on_progress(step, J, params):
-                nonlocal done
-                advance(step - done, note=f"{hidden} hidden units  J {J:.3f}")
-                done = step
-
             params = initialize(
                 config.seed,
                 (digits.train.x.shape[1], hidden, digits.train.x.shape[1]),
                 mean_output=digits.train.x.mean(axis=0),
             )
-            result = train(
-                replace(config, epochs=length, iterations=length),
-                params, digits.train.x, None, seed=config.seed, on_progress=on_progress,
-            )  # fmt: skip
-            advance(length - done)
+            with terminal.stage(advance, length) as reached:
+                result = train(
+                    replace(config, epochs=length, iterations=length),
+                    params,
+                    digits.train.x,
+                    None,
+                    seed=config.seed,
+                    on_progress=lambda step, J, _: reached(
+                        step, f"{hidden} hidden units  J {J:.3f}"
+                    ),
+                )
             updates = len(result.history)
             if config.method == "adam":
                 updates *= max(len(digits.train.x) // config.batch_size, 1)
@@ -100,11 +98,11 @@ def run(config: Config) -> Result:
                     "pca_val_mse": pca_error(pca, digits.validation.x, hidden),
                 }
             )
-            name, x = f"{hidden} hidden units", digits.train.x
+            name, x = f"{hidden} hidden units, {updates:,} iterations", digits.train.x
             problems.extend(training_problems(name, result.params, x, x, answers(result.params, x)))
             return result.params
 
-        by_size = {hidden: trained(hidden, longest) for hidden in sizes}
+        by_size = {hidden: trained(hidden, config.steps) for hidden in sizes}
         best = min(search, key=lambda row: row["val_mse"])
         chosen_params = by_size[best["hidden_units"]]
         for length in lengths:
@@ -137,7 +135,7 @@ def run(config: Config) -> Result:
             "iterations": best["iterations"],
             "test_mse": test_mse,
             "pca_test_mse": pca_test_mse,
-            "ratio_to_pca": test_mse / pca_test_mse,
+            "ratio_to_pca": ratio(test_mse, pca_test_mse),
             "examples": len(digits.test.x),
             "search": search,
             "by_hidden_units": by_hidden,
@@ -180,19 +178,33 @@ def run(config: Config) -> Result:
             ("chosen", f"{hidden} hidden units, {best['iterations']:,} iterations"),
             (
                 "test error",
-                f"{test_mse:.5f} a pixel, {test_mse / pca_test_mse:.2f} × PCA's {pca_test_mse:.5f} "
+                f"{test_mse:.5f} a pixel, {times(test_mse, pca_test_mse)} {pca_test_mse:.5f} "
                 f"({len(digits.test.x):,} images)",
             ),
             *(
                 (
                     f"{size} hidden units",
                     f"test error {row['test_mse']:.5f}, "
-                    f"{row['test_mse'] / row['pca_test_mse']:.2f} × PCA's",
+                    f"{times(row['test_mse'], row['pca_test_mse'])}",
                 )
                 for size, row in by_hidden.items()
             ),
         ],
         problems=problems,
+    )
+
+
+def ratio(mse: float, pca_mse: float) -> float:
+    """The error in units of PCA's; infinite where PCA is exact up to float32 rounding."""
+    return mse / pca_mse if pca_mse > 1e-10 else float("inf")
+
+
+def times(mse: float, pca_mse: float) -> str:
+    """The ratio in words."""
+    return (
+        "PCA is exact:"
+        if ratio(mse, pca_mse) == float("inf")
+        else (f"{ratio(mse, pca_mse):.2f} × PCA's")
     )
 
 

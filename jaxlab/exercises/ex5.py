@@ -68,6 +68,7 @@ def run(config: Config) -> Result:
     # The same resampled training sets for every size: what differs is the size alone.
     resampled = [rng.integers(0, len(x), len(x)) for _ in range(config.resamples)]
 
+    everything = np.arange(len(x))
     accuracies: dict[str, list[dict[str, Any]]] = {name: [] for name in parts}
 
     bias_squared: list[float] = []
@@ -85,7 +86,8 @@ def run(config: Config) -> Result:
             )
             params, _ = train(config, params, x[rows], targets[rows], seed=seed)
             advance(note=f"{hidden} hidden units")
-            name = f"{hidden} hidden units, seed {seed}"
+            which = "whole training set" if rows is everything else "resampled"
+            name = f"{hidden} hidden units, seed {seed}, {which}"
             answer = answers(params, images)
             seen = answer[where["train"]][rows]
             problems.extend(training_problems(name, params, x[rows], targets[rows], seen))
@@ -93,8 +95,7 @@ def run(config: Config) -> Result:
 
         for hidden in sizes:
             networks = [
-                answers_of(hidden, config.seed + n, np.arange(len(x)))
-                for n in range(config.networks)
+                answers_of(hidden, config.seed + n, everything) for n in range(config.networks)
             ]
             for name, part in parts.items():
                 right = [accuracy(answer[where[name]], part.y) for answer in networks]

@@ -60,8 +60,7 @@ def run(config: Config) -> Result:
     problems = check_problems(check, "softmax classifier")
     digits = load(config)
     sizes = sorted(set(config.hidden))
-    length = config.epochs if config.method == "adam" else config.iterations
-    total = len(sizes) * (length + config.softmax_iterations) + config.softmax_iterations
+    total = len(sizes) * (config.steps + config.softmax_iterations) + config.softmax_iterations
     with terminal.progress("training", total) as advance:
         raw = softmax_classifier(config, digits, lambda x: x, "raw pixels", advance)
         by_size = {}
@@ -93,7 +92,7 @@ def run(config: Config) -> Result:
         "only_raw_right": only_raw,
         "p_value": p_value,
     }
-    numbers["discussion"] = discussion(numbers)
+    numbers["discussion"] = discussion(numbers, len(problems))
     bars = {"raw pixels": [100 * raw.val_accuracy] * len(sizes),
             "autoencoder features": [100 * by_size[h].val_accuracy for h in sizes]}  # fmt: skip
     tests = {
@@ -157,21 +156,17 @@ def softmax_check(seed: int) -> gradcheck.GradientCheck:
 
 def autoencoder(config, digits: Digits, hidden: int, advance, problems) -> Params:
     """An autoencoder trained to reconstruct the training images."""
-    x, done = digits.train.x, 0
-
-    def on_progress(step, J, params):
-        nonlocal done
-        advance(step - done, note=f"autoencoder of {hidden}  J {J:.3f}")
-        done = step
-
-    params = initialize(
-        config.seed,
-        (x.shape[1], hidden, x.shape[1]),
-        mean_output=x.mean(axis=0),
-    )
-    params, _ = train(config, params, x, None, seed=config.seed, on_progress=on_progress)
-    advance((config.epochs if config.method == "adam" else config.iterations) - done)
-    name = f"autoencoder of {hidden}"
+    x, name = digits.train.x, f"autoencoder of {hidden}"
+    params = initialize(config.seed, (x.shape[1], hidden, x.shape[1]), mean_output=x.mean(axis=0))
+    with terminal.stage(advance, config.steps) as reached:
+        params, _ = train(
+            config,
+            params,
+            x,
+            None,
+            seed=config.seed,
+            on_progress=lambda step, J, _: reached(step, f"{name}  J {J:.3f}"),
+        )
     problems.extend(training_problems(name, params, x, x, answers(params, x)))
     return params
 
@@ -195,16 +190,14 @@ def softmax_classifier(config, digits: Digits, features, name: str, advance) -> 
     """A softmax classifier on features of the images, kept where validation was best.
 
     Cross-entropy has one minimum here, so it starts from zero and no seed matters. Training to
-    the minimum fits noise: of the states that L-BFGS passes through, the one with the highest
-    validation accuracy is kept (early stopping).
+    the minimum fits noise: after every ten iterations of L-BFGS the validation images are looked
+    at, and the parameters that did best on them are kept (early stopping).
     """
     images, where = joined(digits)
     x, targets = features(images), one_hot(digits.train.y)
     best: dict[str, Any] = {"val_accuracy": -1.0}
-    done = 0
 
-    def on_progress(iteration, J, params):
-        nonlocal done
+    def keep_the_best(iteration, J, params):
         answer = answers(params, x, cross_entropy)
         val_accuracy = accuracy(answer[where["val"]], digits.validation.y)
         if val_accuracy > best["val_accuracy"]:
@@ -214,20 +207,19 @@ def softmax_classifier(config, digits: Digits, features, name: str, advance) -> 
                 params=jax.tree.map(np.array, params),
                 answer=answer,
             )
-        advance(iteration - done, note=f"softmax on {name}  J {J:.3f}")
-        done = iteration
+        reached(iteration, f"softmax on {name}  J {J:.3f}")
 
     classes = targets.shape[1]
     zero = Layer(jnp.zeros((classes, x.shape[1]), x.dtype), jnp.zeros(classes, x.dtype))
-    minimize(
-        (zero,),
-        jnp.asarray(x[where["train"]]),
-        jnp.asarray(targets),
-        loss=cross_entropy,
-        iterations=config.softmax_iterations,
-        on_progress=on_progress,
-    )
-    advance(config.softmax_iterations - done)
+    with terminal.stage(advance, config.softmax_iterations) as reached:
+        minimize(
+            (zero,),
+            jnp.asarray(x[where["train"]]),
+            jnp.asarray(targets),
+            loss=cross_entropy,
+            iterations=config.softmax_iterations,
+            on_progress=keep_the_best,
+        )
     answer = best["answer"]
     problems = training_problems(
         f"softmax on {name}", best["params"], x[where["train"]], targets, answer[where["train"]]
@@ -237,17 +229,23 @@ def softmax_classifier(config, digits: Digits, features, name: str, advance) -> 
     )
 
 
-def discussion(numbers: dict) -> list[str]:
-    """Whether the autoencoder was useful: each sentence follows from the numbers given."""
+def discussion(numbers: dict, failed: int = 0) -> list[str]:
+    """Whether the autoencoder was useful: each sentence follows from the numbers given.
+
+    failed: how many problems were found in training.
+    """
     raw, chosen = numbers["raw_accuracy"], numbers["chosen"]
     by_size = {int(h): a for h, a in numbers["autoencoder_accuracy"].items()}
     difference = 100 * (by_size[chosen]["mean"] - raw["mean"])
-    more_or_less = "more" if difference >= 0 else "less"
+    if difference:
+        compared = f"{abs(difference):.2f} points {'more' if difference > 0 else 'less'}"
+    else:
+        compared = "as many"
     significant = numbers["p_value"] < 0.05
     sentences = [
         f"On the {raw['examples']:,} test images, softmax on raw pixels reaches "
         f"{100 * raw['mean']:.2f} %, and on the {chosen} features that validation chose "
-        f"{100 * by_size[chosen]['mean']:.2f} %: {abs(difference):.2f} points {more_or_less}.",
+        f"{100 * by_size[chosen]['mean']:.2f} %: {compared}.",
         f"Of the images on which the two differ, {numbers['only_features_right']} are right by "
         f"features alone and {numbers['only_raw_right']} by raw pixels alone; two equally good "
         f"classifiers would differ so much with probability {numbers['p_value']:.2g} (McNemar).",
@@ -258,20 +256,20 @@ def discussion(numbers: dict) -> list[str]:
         sentences.append("So the autoencoder does harm here as a step before the classifier.")
     else:
         sentences.append(
-            "At the 5 % level these images show no difference: whether the autoencoder helps "
-            "cannot be told from them."
+            "At the 5 % level that is no significant difference: whether the autoencoder helps "
+            "cannot be told from these images."
         )
-    better = [str(h) for h, a in by_size.items() if a["mean"] > raw["mean"]]
-    worse = [str(h) for h, a in by_size.items() if a["mean"] < raw["mean"]]
-    if better and worse:
+    kinds = {"better than": [], "worse than": [], "as well as": []}  # type: dict[str, list[str]]
+    for hidden, a in by_size.items():
+        gain = a["mean"] - raw["mean"]
+        kind = "better than" if gain > 0 else "worse than" if gain < 0 else "as well as"
+        kinds[kind].append(str(hidden))
+    groups = [f"{', '.join(units)} do {kind} raw pixels" for kind, units in kinds.items() if units]
+    sentences.append(f"By number of hidden units, on the test images: {'; '.join(groups)}.")
+    if failed:
         sentences.append(
-            f"The number of hidden units matters: {', '.join(better)} do better than raw pixels, "
-            f"{', '.join(worse)} worse."
-        )
-    elif len(by_size) > 1:
-        sentences.append(
-            f"Every number of hidden units tried did {'better' if better else 'no better'} than "
-            "raw pixels."
+            f"But {failed} of these trainings went wrong (see problems), which the comparison "
+            "does not know."
         )
     return sentences
 

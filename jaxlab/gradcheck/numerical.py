@@ -44,14 +44,18 @@ def central_differences(
     *,
     step: float = STEP,
     advance: Advance = lambda n: None,
-) -> Float[np.ndarray, " n"]:
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """∂J/∂θᵢ for every coordinate i named, by central differences of fourth order.
 
     (8 (J(θ + h eᵢ) - J(θ - h eᵢ)) - (J(θ + 2h eᵢ) - J(θ - 2h eᵢ))) / 12h (Fornberg 1988). Of two
     points alone the error O(h²) forbids large steps, and rounding forbids small ones. advance:
     called with the number of coordinates done, for a progress bar.
+
+    Returns the derivatives, and for each how far the two-point difference with the same step is
+    from it: an estimate of what the step may cost. It is large where inputs or weights are large.
     """
-    return _in_chunks(_central_difference, J, theta, data, coordinates, step, advance)
+    both = _in_chunks(_central_difference, J, theta, data, coordinates, step, advance)
+    return both[:, 0], np.abs(both[:, 0] - both[:, 1])
 
 
 def complex_steps(
@@ -122,7 +126,8 @@ def _central_difference(J, theta, data, coordinates, h):
         def difference(k):
             return J(theta + k * change, data) - J(theta - k * change, data)
 
-        return (8 * difference(1) - difference(2)) / (12 * h)
+        near = difference(1)
+        return jnp.stack([(8 * near - difference(2)) / (12 * h), near / (2 * h)])
 
     return jax.vmap(derivative)(coordinates)
 

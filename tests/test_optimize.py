@@ -163,7 +163,9 @@ def test_failed_training_is_noticed(digits, targets):
     )
 
     stuck = (first, jaxlab.Layer(second.W, second.b.at[7].set(-20.0)))
-    assert any("outputs of 7 are stuck" in p for p in problems(stuck, digits, targets))
+    assert any(
+        "never answers 7: these outputs are stuck" in p for p in problems(stuck, digits, targets)
+    )
 
     diverged = (first, jaxlab.Layer(second.W * jnp.nan, second.b))
     assert problems(diverged, digits, targets) == [

@@ -203,7 +203,7 @@ def test_a_cost_that_is_another_one_is_noticed():
 def test_where_the_derivative_is_not_finite_nothing_is_called_right():
     params, (x, y) = random_params(0, (3, 2, 2)), batch(0, 4, 3, 2)
     x[0, 0] = np.inf
-    with pytest.raises(CheckError, match="jax.grad is not finite"):
+    with pytest.raises(CheckError, match=r"jax\.grad is not finite"):
         check_gradients(jaxlab.cost_and_grad, params, x, y, cost=jaxlab.cost)
 
 

@@ -72,6 +72,4 @@ def test_exercise_6_compares_pixels_and_features():
     assert result.problems == []
     assert result.numbers["raw_accuracy"]["mean"] >= 0.90
     chosen = result.numbers["autoencoder_accuracy"][str(result.numbers["chosen"])]
-    # Better than raw pixels by 0.65 points here, with p = 0.2: another processor's rounding may
-    # take that away, so what is promised is not to fall behind by more than chance.
-    assert chosen["mean"] > result.numbers["raw_accuracy"]["mean"] - 0.005
+    assert chosen["mean"] > result.numbers["raw_accuracy"]["mean"]

@@ -57,12 +57,9 @@ def run(config: Config) -> Result:
 
     images, where = joined(digits)
 
-    def errors_of(params: Params) -> dict[str, float]:
-        """part → mean squared error."""
-        answer = answers(params, images)
-        return {
-            name: mean_squared_error(answer[here], images[here]) for name, here in where.items()
-        }
+    def error_of(answer: np.ndarray, part: str) -> float:
+        """The mean squared error over one part of the reconstructions of all images."""
+        return mean_squared_error(answer[where[part]], images[where[part]])
 
     problems: list[str] = []
     search: list[dict[str, Any]] = []
@@ -88,18 +85,18 @@ def run(config: Config) -> Result:
             updates = len(result.history)
             if config.method == "adam":
                 updates *= max(len(digits.train.x) // config.batch_size, 1)
-            errors = errors_of(result.params)
+            answer = answers(result.params, images)
             search.append(
                 {
                     "hidden_units": hidden,
                     "iterations": updates,
-                    "train_mse": errors["train"],
-                    "val_mse": errors["val"],
+                    "train_mse": error_of(answer, "train"),
+                    "val_mse": error_of(answer, "val"),
                     "pca_val_mse": pca_error(pca, digits.validation.x, hidden),
                 }
             )
             name, x = f"{hidden} hidden units, {updates:,} iterations", digits.train.x
-            problems.extend(training_problems(name, result.params, x, x, answers(result.params, x)))
+            problems.extend(training_problems(name, result.params, x, x, answer[where["train"]]))
             return result.params
 
         by_size = {hidden: trained(hidden, config.steps) for hidden in sizes}
@@ -111,11 +108,11 @@ def run(config: Config) -> Result:
                 best, chosen_params = search[-1], params
 
     hidden = best["hidden_units"]
-    test_mse = errors_of(chosen_params)["test"]
+    test_mse = error_of(answers(chosen_params, images), "test")
     pca_test_mse = pca_error(pca, digits.test.x, hidden)
     by_hidden = {
         str(size): {
-            "test_mse": errors_of(params)["test"],
+            "test_mse": error_of(answers(params, images), "test"),
             "pca_test_mse": pca_error(pca, digits.test.x, size),
         }
         for size, params in by_size.items()

@@ -30,8 +30,9 @@ prints its answer, and leaves numbers and plots in a folder.
 commands:
 {"".join(f"  {name}   {what}{chr(10)}" for name, what in EXERCISES.items())}\
   all   every exercise above in turn
+  data  what data is here; `jaxlab data fetch` brings full MNIST
 
-options of every command:
+options of every exercise:
   --out DIR   where results go (default: runs); exercise N writes DIR/exN
   --seed N    where every random choice comes from (default: 0)
   --quick     a smoke run in seconds; its numbers mean nothing
@@ -42,6 +43,7 @@ examples:
   jaxlab ex2 --hidden 100           another number of hidden units
   jaxlab ex2 --data ex3data1.mat    the digits that your course hands out
   jaxlab all --quick --out smoke    does everything work here?
+  jaxlab data --help                getting full MNIST, with or without a network
 """
 
 
@@ -88,6 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if command == "all":
             return _run_all(options)
+        if command == "data":
+            from jaxlab.data import command as data_command
+
+            return data_command.run(options)
         if command in EXERCISES:
             return _run_exercise(command, options)
         print(f"jaxlab: there is no command {command!r}; see jaxlab --help", file=sys.stderr)

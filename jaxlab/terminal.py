@@ -4,6 +4,7 @@ Progress goes to standard error and only to a terminal; results go to standard o
 file or a pipe gets plain text.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -20,6 +21,7 @@ from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+SECONDS_UNTIL_SPINNER = 2.0
 
 
 @contextmanager
@@ -44,6 +46,34 @@ def progress(what: str, total: int) -> Iterator[Callable[..., None]]:
             bar.update(task, advance=n, note=note)
 
         yield advance
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A spinner beside `what` for work of unknown length, once it has taken two seconds.
+
+    Silent where standard error is not a terminal.
+    """
+    status = err.status(what)
+    # A lock: the timer may fire while the work ends.
+    lock, done = threading.Lock(), False
+
+    def start() -> None:
+        with lock:
+            if not done:
+                status.start()
+
+    timer = threading.Timer(SECONDS_UNTIL_SPINNER, start)
+    timer.daemon = True
+    if err.is_terminal:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            done = True
+            status.stop()
 
 
 @contextmanager

@@ -1,0 +1,132 @@
+"""The cache: a folder that holds MNIST's four raw files under their names.
+
+No lock is needed. A file is written under a temporary name and renamed when it is whole, so
+whatever has a final name was whole once; its sha256 is checked at every load, and a file that
+fails is removed and fetched again. Two processes at once write the same bytes.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxlab.data.mnist import idx
+from jaxlab.data.mnist.originals import ORIGINALS, Original, sha256
+from jaxlab.errors import DataError
+
+TEMPORARY = ".unfinished-"
+# No fetch takes nearly as long: what is older was left by a run that was killed.
+STALE_SECONDS = 3600
+
+
+def default_folder() -> Path | None:
+    """$XDG_CACHE_HOME/jaxlab/mnist or ~/.cache/jaxlab/mnist; None where there is no home."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "jaxlab" / "mnist" if os.path.isabs(home) else None
+
+
+def state(folder: Path, original: Original) -> tuple[bytes | None, str]:
+    """The bytes of one cached file, None where they cannot be served, and how it stands.
+
+    Returns:
+        The verified bytes and "verified"; or None and "missing", "bad" or why it is unreadable.
+    """
+    path = folder / original.name
+    if not os.path.lexists(path):
+        return None, "missing"
+    try:
+        content = idx.read_plain(path)
+    except DataError as error:
+        return None, str(error)
+    return (content, "verified") if sha256(content) == original.sha256 else (None, "bad")
+
+
+def load(folder: Path) -> tuple[dict[str, bytes], list[str]]:
+    """The verified files of the cache by name, and a sentence about each that is bad.
+
+    A bad file is removed, so that nothing can take it for MNIST.
+    """
+    contents, problems = {}, []
+    for original in ORIGINALS:
+        content, how = state(folder, original)
+        if content is not None:
+            contents[original.name] = content
+        elif how == "bad":
+            with contextlib.suppress(OSError):
+                (folder / original.name).unlink()
+            problems.append(f"{folder / original.name} was damaged (not MNIST's sha256)")
+        elif how != "missing":
+            problems.append(how)
+    return contents, problems
+
+
+def store(folder: Path | None, contents: dict[str, bytes]) -> str | None:
+    """Keep raw files under their names in `folder`; None done, or a sentence why it failed."""
+    if folder is None:
+        return "MNIST was not kept: there is no home folder and XDG_CACHE_HOME names none"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            _write(folder / name, content)
+    except OSError as error:
+        return f"MNIST was not kept in {folder} ({error.strerror or error})"
+    return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def workplace(folder: Path | None) -> Iterator[Path]:
+    """A new empty folder to fetch into, gone afterwards; in the cache where that can be written.
+
+    Raises:
+        DataError: there is no place to write at all.
+    """
+    _remove_stale(folder)
+    try:
+        outer = _new_folder(folder)
+    except OSError as error:
+        raise DataError(
+            f"there is no folder to fetch into ({error.strerror or error}): make room, or name "
+            "one that can be written by TMPDIR"
+        ) from error
+    try:
+        # What a program says about itself goes beside this folder, not among what it fetches.
+        work = outer / "fetched"
+        work.mkdir()
+        yield work
+    finally:
+        shutil.rmtree(outer, ignore_errors=True)
+
+
+def _new_folder(folder: Path | None) -> Path:
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
+    return Path(tempfile.mkdtemp(prefix=f"jaxlab{TEMPORARY}"))
+
+
+def _remove_stale(folder: Path | None) -> None:
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f"{TEMPORARY}*") if folder is not None else ():
+            if time.time() - path.lstat().st_mtime > STALE_SECONDS:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()

@@ -1,6 +1,60 @@
-"""Strict settings for all tests: nothing is promoted or broadcast silently."""
+"""Strict settings for all tests, and the installed command.
+
+Nothing is promoted or broadcast silently.
+"""
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
 
 import jax
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory):
+    """A Python that sees jaxlab only as an installed wheel, and all else as these tests do."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "-w", folder, ROOT], check=True, capture_output=True, text=True)
+    (wheel,) = folder.glob("jaxlab-*.whl")
+    venv.create(folder / "venv", with_pip=False, symlinks=True)
+    python = folder / "venv" / "bin" / "python"
+    site = next((folder / "venv" / "lib").glob("python*/site-packages"))
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", site, wheel]
+    subprocess.run(install, check=True, capture_output=True, text=True)
+    # Everything else comes from the environment of the tests, behind the wheel, without the
+    # editable jaxlab that may be there (its .pth file is not read from a plain path entry).
+    here = {Path(p).resolve() for p in sys.path if p.endswith("site-packages")}
+    (site / "others.pth").write_text("\n".join(map(str, here)))
+    return python
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def jaxlab(python, cache, tmp_path):
+    """Runs `jaxlab …` in an empty folder."""
+
+    def run(*arguments, status=0, environment=(), program=("-m", "jaxlab")):
+        done = subprocess.run(
+            [python, "-I", "-W", "error::DeprecationWarning", *program, *map(str, arguments)],
+            cwd=tmp_path, capture_output=True, text=True, timeout=300,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(cache),
+                 **dict(environment)},
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run

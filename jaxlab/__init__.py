@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         unflatten,
     )
     from jaxlab.data import Digits, Examples, load_digits, one_hot
+    from jaxlab.data.mnist import ImageSets, LabelledImages, load_mnist
     from jaxlab.errors import (
         CheckError,
         DataError,
@@ -46,6 +47,7 @@ _MODULE_OF = {
         "backprop": "Layer Params cost cost_and_grad cost_and_grad_flat differentiable_cost "
         "feed_forward flatten initialize predict unflatten",
         "data": "Digits Examples load_digits one_hot",
+        "data.mnist": "ImageSets LabelledImages load_mnist",
         "errors": "CheckError DataError JaxlabError OptionError OutputError ShapeError",
         "gradcheck": "GradientCheck assert_gradients check_gradients",
         "losses": "Loss cross_entropy sigmoid softmax squared_error",

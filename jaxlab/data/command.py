@@ -92,12 +92,13 @@ def _show() -> int:
     folder = cache.default_folder()
     rows = [("small MNIST", _small_mnist())]
     rows += [("cache", str(folder or "none: there is no home folder"))]
-    rows += [(f"  {name}", how) for name, how in _cached(folder)]
+    cached = _cached(folder)
+    rows += [(f"  {name}", how) for name, how in cached]
     found = "installed" if importlib.util.find_spec("tensorflow_datasets") else "not installed"
     rows += [("tfds", f"tensorflow-datasets is {found}")]
     rows += [("npm", f"npm is {shutil.which('npm') or 'not installed'}")]
     terminal.table("Data", rows)
-    if any(how == "missing" for _, how in _cached(folder)) or folder is None:
+    if not all(how.endswith("verified") for _, how in cached):
         terminal.say("jaxlab data fetch brings full MNIST here")
     return 0
 

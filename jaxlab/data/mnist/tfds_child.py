@@ -87,6 +87,8 @@ def _probe(url: str) -> None:
     clock = _after(PROBE_SECONDS, f"no answer from {url} within {PROBE_SECONDS} seconds")
     try:
         response = requests.head(url, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=True)
+    except requests.Timeout as error:
+        raise Refused(f"no answer from {url} within {READ_SECONDS} seconds") from error
     except requests.ConnectionError as error:
         cause = getattr(error.args[0] if error.args else None, "reason", error)
         raise Refused(f"no connection to {url} ({_last_words(cause)})") from error

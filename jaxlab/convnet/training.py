@@ -1,0 +1,231 @@
+"""Training the network of exercise 7, on one device or many, and evaluating it.
+
+    trainer = Trainer(recipe, images, labels, seed=0)
+    state = trainer.start()
+    while state.step < trainer.steps:
+        state, loss, accuracy = trainer.advance(state)
+    digits = trainer.predict(state, test_images)
+
+All images lie on each device as bytes. A call of `advance` runs up to `STEPS_A_CALL` steps in one
+compiled loop, whose number of steps is no part of the program: nothing is compiled twice. What
+a step does depends on the state, the recipe and the seed alone, so a run that was stopped and goes
+on from a saved state ends in the same bits.
+
+Each batch is divided evenly among the devices of a mesh. Means over the batch (the cost, its
+gradient, the statistics of batch normalisation) are means over all devices, and every image is
+changed at random in the same way wherever it lies: the results are one device's, up to rounding.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, Int, UInt8
+
+from jaxlab.convnet.augmentation import change, random_changes, unchanged
+from jaxlab.convnet.network import CLASSES, Network
+from jaxlab.convnet.recipe import Recipe, optimizer
+from jaxlab.errors import OptionError
+
+STEPS_A_CALL = 50
+IMAGES_A_CALL = 500
+AXIS = "batch"
+EVERYWHERE = PartitionSpec()  # the same on each device
+DIVIDED = PartitionSpec(None, AXIS)  # the second axis divided among the devices
+
+
+class State(NamedTuple):
+    """All that a step changes, and so all that a checkpoint has to hold.
+
+    step: how many have been done. params, statistics: of the network, as plain dicts.
+    optimizer: optax's state.
+    """
+
+    step: Int[Array, ""]
+    params: dict[str, Any]
+    statistics: dict[str, Any]
+    optimizer: Any
+
+
+class Trainer:
+    """The compiled programs of one training run, and the images that they work on.
+
+    images: (m, 28, 28) uint8. labels: (m,) in 0..9. devices: what to divide each batch among;
+    JAX's first where none are given. Compiles on construction; `compile_seconds` says how long
+    that took.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: UInt8[np.ndarray, "m 28 28"],
+        labels: Int[np.ndarray, " m"] | UInt8[np.ndarray, " m"],
+        *,
+        seed: int,
+        devices: Sequence[jax.Device] | None = None,
+    ):
+        import time
+
+        devices = jax.devices()[:1] if devices is None else devices
+        if recipe.batch_size % len(devices):
+            raise OptionError(
+                f"batch-size is {recipe.batch_size}: it must be a multiple of the "
+                f"{len(devices)} devices"
+            )
+        self.recipe, self.seed = recipe, seed
+        self.mesh = Mesh(np.array(devices), (AXIS,))
+        self.examples = len(images)
+        self.steps = recipe.steps(self.examples)
+        self._data = self._put((images, labels.astype(np.int32), _mean_and_deviation(images)))
+        self._optimizer = optimizer(recipe, self.steps)
+        self._network = nnx.split(
+            Network(recipe.channels, seed=seed, axis_name=AXIS), nnx.Param, ...
+        )
+        start = time.perf_counter()
+        self._compile()
+        self.compile_seconds = time.perf_counter() - start
+
+    def start(self) -> State:
+        """The state before the first step: random weights from the seed."""
+        _, params, statistics = self._network
+        params, statistics = nnx.to_pure_dict(params), nnx.to_pure_dict(statistics)
+        state = State(jnp.int32(0), params, statistics, self._optimizer.init(params))
+        # Copies with a dtype of their own: the steps write over them.
+        return self._put(jax.tree.map(lambda leaf: np.array(leaf, leaf.dtype), state))
+
+    def advance(self, state: State) -> tuple[State, float, float]:
+        """Up to `STEPS_A_CALL` steps, which write over `state`.
+
+        Returns the new state, and the mean cost and accuracy over the images of these steps, as
+        the network saw them.
+        """
+        first = int(state.step)
+        count = min(STEPS_A_CALL, self.steps - first)
+        order = np.zeros((STEPS_A_CALL, self.recipe.batch_size), np.int32)
+        order[:count] = self._order(first, count)
+        state, (cost, right) = self._advance(
+            state, self._data, self._put(order, DIVIDED), self._put(np.int32(count))
+        )
+        return state, float(cost) / count, float(right) / count
+
+    def predict(self, state: State, images: UInt8[np.ndarray, "m 28 28"]) -> Int[np.ndarray, " m"]:
+        """The digit that each image is taken for; all of them, the last partial batch too."""
+        size = IMAGES_A_CALL * len(self.mesh.devices)
+        digits = []
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            filled = np.concatenate([batch, np.zeros((size - len(batch), 28, 28), np.uint8)])
+            found = self._predict(
+                state.params, state.statistics, self._data[2],
+                self._put(filled, PartitionSpec(AXIS)),
+            )  # fmt: skip
+            digits.append(np.asarray(found)[: len(batch)])
+        return np.concatenate(digits)
+
+    def _order(self, first: int, count: int) -> Int[np.ndarray, "steps batch"]:
+        """Row numbers of the examples of some steps: epoch after epoch, each in an order of its
+        own, cut into batches without regard to where an epoch ends."""
+        batch = self.recipe.batch_size
+        start, stop = first * batch, (first + count) * batch
+        epochs = range(start // self.examples, (stop - 1) // self.examples + 1)
+        orders = [
+            np.random.default_rng((self.seed, epoch)).permutation(self.examples) for epoch in epochs
+        ]
+        skipped = start - epochs[0] * self.examples
+        rows = np.concatenate(orders)[skipped : skipped + stop - start]
+        return rows.reshape(count, batch).astype(np.int32)
+
+    def _put(self, tree, where: PartitionSpec = EVERYWHERE):
+        return jax.device_put(tree, NamedSharding(self.mesh, where))
+
+    def _compile(self) -> None:
+        graph, *states = self._network
+        recipe, m = self.recipe, self.recipe.batch_size // len(self.mesh.devices)
+        key = jax.random.key(self.seed)
+
+        def network(params, statistics) -> Network:
+            copies = jax.tree.map(lambda leaf: leaf, states)
+            for state, values in zip(copies, (params, statistics), strict=True):
+                nnx.replace_by_pure_dict(state, values)
+            return nnx.merge(graph, *copies)
+
+        def cost(params, statistics, x, y):
+            model = network(params, statistics)
+            logits = model(x)
+            targets = optax.smooth_labels(jax.nn.one_hot(y, CLASSES), recipe.label_smoothing)
+            J = optax.softmax_cross_entropy(logits.T, targets).mean()
+            right = (logits.argmax(axis=0) == y).astype(jnp.float32).mean()
+            _, _, statistics = nnx.split(model, nnx.Param, ...)
+            return J, (right, nnx.to_pure_dict(statistics))
+
+        def step(i, carry):
+            state, (images, labels, moments), order, (costs, rights) = carry
+            rows = order[i]
+            batch = images[rows]
+            if recipe.augments:
+                changes = random_changes(
+                    jax.random.fold_in(key, state.step), recipe.batch_size,
+                    rotation=recipe.rotation, scale=recipe.scale,
+                    shear=recipe.shear, shift=recipe.shift,
+                )  # fmt: skip
+                mine = jax.lax.axis_index(AXIS) * m
+                x = change(batch, jax.lax.dynamic_slice_in_dim(changes, mine, m, axis=1))
+            else:
+                x = unchanged(batch)
+            x = (x - moments[0]) / moments[1]
+            (J, (right, statistics)), grads = jax.value_and_grad(cost, has_aux=True)(
+                state.params, state.statistics, x, labels[rows]
+            )
+            J, right, grads = jax.lax.pmean((J, right, grads), AXIS)
+            updates, optimizer = self._optimizer.update(grads, state.optimizer, state.params)
+            params = optax.apply_updates(state.params, updates)
+            state = State(state.step + 1, params, statistics, optimizer)
+            return state, carry[1], order, (costs + J, rights + right)
+
+        def advance(state, data, order, count):
+            totals = (jnp.float32(0), jnp.float32(0))
+            state, _, _, totals = jax.lax.fori_loop(0, count, step, (state, data, order, totals))
+            return state, totals
+
+        def predict(params, statistics, moments, images):
+            model = network(params, statistics)
+            model.eval()
+            x = (unchanged(images) - moments[0]) / moments[1]
+            return jax.lax.all_gather(model(x).argmax(axis=0), AXIS, tiled=True)
+
+        def compiled(function, divided, *arguments, **options):
+            """The program for arguments of these shapes; `divided` has their PartitionSpecs."""
+            on_mesh = jax.shard_map(
+                function, mesh=self.mesh, in_specs=divided, out_specs=EVERYWHERE, check_vma=False
+            )
+            return jax.jit(on_mesh, **options).lower(*arguments).compile()
+
+        def shape(*sizes, dtype, where=EVERYWHERE):
+            return jax.ShapeDtypeStruct(sizes, dtype, sharding=NamedSharding(self.mesh, where))
+
+        start = self.start()
+        self._advance = compiled(
+            advance, (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE),
+            start, self._data, shape(STEPS_A_CALL, recipe.batch_size, dtype=np.int32, where=DIVIDED),
+            shape(dtype=np.int32), donate_argnums=0,
+        )  # fmt: skip
+        size = IMAGES_A_CALL * len(self.mesh.devices)
+        self._predict = compiled(
+            predict, (EVERYWHERE, EVERYWHERE, EVERYWHERE, PartitionSpec(AXIS)),
+            start.params, start.statistics, self._data[2],
+            shape(size, 28, 28, dtype=np.uint8, where=PartitionSpec(AXIS)),
+        )  # fmt: skip
+
+
+def _mean_and_deviation(images: UInt8[np.ndarray, "m 28 28"]) -> Float[np.ndarray, "2"]:
+    """Of all pixels, in [0, 1]: what the network's inputs are normalised by."""
+    counts = np.bincount(images.ravel(), minlength=256)
+    values = np.arange(256) / 255
+    mean = (counts * values).sum() / counts.sum()
+    variance = (counts * (values - mean) ** 2).sum() / counts.sum()
+    return np.array([mean, max(variance, 1e-12) ** 0.5], np.float32)

@@ -98,16 +98,25 @@ def errors_against_step(steps: Numbers, central: Numbers, exact: Numbers, chosen
 
 @_styled
 def learning_curves(
-    costs: np.ndarray, accuracies: Mapping[str, np.ndarray], at: Sequence[int], step: str
+    costs: np.ndarray,
+    accuracies: Mapping[str, np.ndarray],
+    at: Numbers,
+    step: str,
+    *,
+    costs_at: Numbers | None = None,
 ) -> Figure:
-    """J and accuracies against training: (networks, steps), and (networks, len(at)) at some."""
+    """J and accuracies against training: (networks, steps), and (networks, len(at)) at some.
+
+    costs_at: where J was recorded; at each step if not given.
+    """
     figure = Figure(figsize=(8.4, 3.2))
     left, right = figure.subplots(1, 2)
-    _band(left, np.arange(1, costs.shape[1] + 1), costs, BLUE, "J", "-")
+    costs_at = np.arange(1, costs.shape[1] + 1) if costs_at is None else np.asarray(costs_at)
+    _band(left, costs_at, costs, BLUE, "J", "-")
     left.set(xlabel=step, ylabel="cost J", title="Training set")
     _log_scale(left)
     for (name, values), colour, line in zip(
-        accuracies.items(), (BLUE, RED), ("-", "--"), strict=True
+        accuracies.items(), (BLUE, RED), ("-", "--"), strict=False
     ):
         _band(right, np.asarray(at), 100 * values, colour, name, line)
     # The first steps would flatten all that follows.
@@ -152,7 +161,9 @@ def digits(images: np.ndarray, titles: Sequence[str], side: int, columns: int = 
 
 
 @_styled
-def hidden_units(W1: np.ndarray, side: int, most: int = 40, columns: int = 10) -> Figure:
+def hidden_units(
+    W1: np.ndarray, side: int, most: int = 40, columns: int = 10, what: str = "hidden units"
+) -> Figure:
     """What each hidden unit looks for: its weights from every pixel, red up, blue down."""
     shown = W1[:most]
     rows = -(-len(shown) // columns)
@@ -161,7 +172,7 @@ def hidden_units(W1: np.ndarray, side: int, most: int = 40, columns: int = 10) -
         most_extreme = np.abs(weights).max() or 1
         ax.imshow(weights.reshape(side, side), cmap="RdBu_r", vmin=-most_extreme, vmax=most_extreme)
     figure.suptitle(
-        f"Weights of {len(shown)} of {len(W1)} hidden units: red excites, blue inhibits", fontsize=9
+        f"Weights of {len(shown)} of {len(W1)} {what}: red excites, blue inhibits", fontsize=9
     )
     return figure
 

@@ -45,8 +45,9 @@ def change(
     xx, xy, yx, yy, right, down = (row[None, None, :] for row in changes)
     from_x = _into_frame(xx * x + xy * y + right + centre)
     from_y = _into_frame(yx * x + yy * y + down + centre)
-    column, row = from_x.astype(jnp.int32), from_y.astype(jnp.int32)
-    dx, dy = from_x - column, from_y - row
+    left, top = jnp.floor(from_x), jnp.floor(from_y)
+    dx, dy = from_x - left, from_y - top
+    column, row = left.astype(jnp.int32), top.astype(jnp.int32)
 
     # The 2×2 pixels around a point travel as the four bytes of one number: reading at random is
     # what takes the time here, and so it is done once instead of four times.

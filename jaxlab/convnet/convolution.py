@@ -40,8 +40,8 @@ BT = np.array(
 G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 AT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
-Images = Float[Array, "channels height width m"]
-Tiles = Float[Array, "4 4 channels rows columns m"]
+Images = Float[Array, "in height width m"]
+Tiles = Float[Array, "4 4 out rows columns m"]
 Kernel = Float[Array, "9 out in"]
 
 
@@ -144,14 +144,14 @@ def _combine(matrix: np.ndarray, terms: list[Array], axis: int) -> Array:
     return jnp.stack(combinations, axis)
 
 
-def untile(y: Tiles) -> Images:
+def untile(y: Float[Array, "n n out rows columns m"]) -> Float[Array, "out _ _ m"]:
     """Images (channels, 4 rows, 4 columns, m) from the tiles that `convolve` returns."""
     n, _, channels, rows, columns, m = y.shape
     return y.transpose(2, 3, 0, 4, 1, 5).reshape(channels, n * rows, n * columns, m)
 
 
 @jax.custom_vjp
-def max_pool(y: Tiles) -> Images:
+def max_pool(y: Tiles) -> Float[Array, "out _ _ m"]:
     """The largest of each 2×2 pixels of a convolution: (channels, 2 rows, 2 columns, m)."""
     return _pool_forward(y)[0]
 
@@ -180,7 +180,9 @@ def _pool_backward(saved, d_images):
 max_pool.defvjp(_pool_forward, _pool_backward)
 
 
-def convolve_first(x: Float[Array, "height width m"], g: Float[Array, "25 out"]) -> Images:
+def convolve_first(
+    x: Float[Array, "height width m"], g: Float[Array, "25 out"]
+) -> Float[Array, "out height//2 width//2 m"]:
     """The 5×5 convolution of images of one channel, padded by two pixels, in steps of two.
 
     Half the height and width come out: (channels out, height / 2, width / 2, m). One matrix

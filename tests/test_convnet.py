@@ -1,0 +1,376 @@
+"""The network of exercise 7: its hand-written convolution, its training, its checkpoints."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from jaxlab.convnet import augmentation, convolution
+from jaxlab.convnet.checkpoints import Checkpoints, saved_notes
+from jaxlab.convnet.network import Network, multiplications
+from jaxlab.convnet.recipe import Recipe
+from jaxlab.convnet.training import STEPS_A_CALL, Trainer
+from jaxlab.data.mnist import load_mnist
+from jaxlab.errors import OptionError, OutputError
+from jaxlab.exercises import ex7
+
+TINY = Recipe(channels=(4, 4, 8), epochs=2.5, batch_size=16)
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield np.random.default_rng(0)
+
+
+@pytest.fixture
+def standard_promotion():
+    """optax's schedules and Flax's normalisation mix integers and floats."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def images():
+    """90 images and their digits: 5 batches of 16 and a part of one."""
+    sets = load_mnist("small")
+    return sets.train.images[:90], sets.train.labels[:90].astype(np.int32)
+
+
+# --- convolution, pooling: against XLA's own, and worked by hand ---
+
+
+def xla_convolution(x, g):
+    kernel = g.reshape(3, 3, *g.shape[1:])
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "VALID", dimension_numbers=("CHWN", "HWOI", "CHWN")
+    )
+
+
+@pytest.mark.parametrize(("height", "width"), [(6, 6), (14, 14), (10, 6)])
+def test_convolution_and_its_gradient_are_xlas(float64, height, width):
+    x = jnp.asarray(float64.standard_normal((3, height, width, 5)))
+    g = jnp.asarray(float64.standard_normal((9, 4, 3)))
+    ours, back = jax.vjp(lambda x, g: convolution.untile(convolution.convolve(x, g)), x, g)
+    theirs, their_back = jax.vjp(xla_convolution, x, g)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+    dy = jnp.asarray(float64.standard_normal(ours.shape))
+    for mine, their in zip(back(dy), their_back(dy), strict=True):
+        np.testing.assert_allclose(mine, their, rtol=0, atol=1e-11)
+
+
+def test_convolution_by_hand():
+    # One image of ones; a kernel whose taps are 0, 1, …, 8: each output is their sum.
+    y = convolution.convolve(jnp.ones((1, 6, 6, 1)), jnp.arange(9.0).reshape(9, 1, 1))
+    assert y.shape == (4, 4, 1, 1, 1, 1)
+    np.testing.assert_allclose(y, 36, rtol=1e-6)
+    # Tap 5 is one to the right of the middle: output (i, j) is pixel (i + 1, j + 2).
+    x = jnp.arange(36.0).reshape(1, 6, 6, 1)
+    y = convolution.convolve(x, jnp.zeros((9, 1, 1)).at[5].set(1))
+    np.testing.assert_allclose(convolution.untile(y)[0, :, :, 0], x[0, 1:5, 2:6, 0], atol=1e-4)
+
+
+def test_convolution_in_float32_is_as_good_as_training_needs():
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((64, 14, 14, 8))
+    g = rng.standard_normal((9, 32, 64)) / 24
+    exact = np.asarray(xla_convolution(*(jnp.asarray(a, jnp.float32) for a in (x, g))))
+    ours = convolution.untile(
+        convolution.convolve(jnp.asarray(x, jnp.float32), jnp.asarray(g, jnp.float32))
+    )
+    assert np.abs(ours - exact).max() < 1e-4 * np.abs(exact).max()
+
+
+def test_images_that_tiles_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="each side must be 4 n"):
+        convolution.convolve(jnp.ones((1, 8, 8, 1)), jnp.ones((9, 1, 1)))
+
+
+def test_max_pool_and_its_gradient(float64):
+    y = jnp.asarray(float64.standard_normal((4, 4, 3, 2, 2, 5)))
+
+    def xla_pool(y):
+        return jax.lax.reduce_window(
+            convolution.untile(y), -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID"
+        )
+
+    ours, back = jax.vjp(convolution.max_pool, y)
+    theirs, their_back = jax.vjp(xla_pool, y)
+    np.testing.assert_array_equal(ours, theirs)
+    d = jnp.asarray(float64.standard_normal(ours.shape))
+    np.testing.assert_allclose(back(d)[0], their_back(d)[0])
+
+
+def test_max_pool_gives_the_gradient_of_equal_pixels_to_one():
+    _, back = jax.vjp(convolution.max_pool, jnp.zeros((4, 4, 1, 1, 1, 1)))
+    (d,) = back(jnp.ones((1, 2, 2, 1)))
+    np.testing.assert_array_equal(
+        convolution.untile(d)[0, :, :, 0], np.kron(np.eye(2) * 0 + 1, [[1, 0], [0, 0]])
+    )
+
+
+def test_first_convolution_is_xlas(float64):
+    x = jnp.asarray(float64.standard_normal((28, 28, 3)))
+    g = jnp.asarray(float64.standard_normal((25, 6)))
+
+    def xla(g):
+        return jax.lax.conv_general_dilated(
+            x[None], g.reshape(5, 5, 1, 6), (2, 2), [(2, 2), (2, 2)],
+            dimension_numbers=("CHWN", "HWIO", "CHWN"),
+        )[:, :14, :14]  # fmt: skip
+
+    ours, back = jax.vjp(lambda g: convolution.convolve_first(x, g), g)
+    theirs, their_back = jax.vjp(xla, g)
+    np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    dy = jnp.asarray(float64.standard_normal(ours.shape))
+    np.testing.assert_allclose(back(dy)[0], their_back(dy)[0], atol=1e-11)
+
+
+# --- augmentation: against SciPy's interpolation ---
+
+
+def test_no_change_leaves_images_as_they_are(images):
+    nothing = jnp.tile(jnp.array([1.0, 0, 0, 1, 0, 0])[:, None], (1, 90))
+    seen = jnp.asarray(images[0])
+    changed = augmentation.change(seen, nothing)
+    np.testing.assert_allclose(changed, augmentation.unchanged(seen), atol=1e-5)
+    np.testing.assert_allclose(changed[:, :, 7], images[0][7] / 255, atol=1e-5)
+
+
+def test_changes_are_scipys_affine_maps(images):
+    changes = augmentation.random_changes(
+        jax.random.key(3), 90, rotation=0.3, scale=0.2, shear=0.2, shift=4.0
+    )
+    changed = np.asarray(augmentation.change(jnp.asarray(images[0]), changes))
+    for n in range(90):
+        xx, xy, yx, yy, right, down = np.asarray(changes[:, n], float)
+        matrix = np.array([[yy, yx], [xy, xx]])  # SciPy's axes are rows first
+        offset = 13.5 + np.array([down, right]) - matrix @ [13.5, 13.5]
+        expected = ndimage.affine_transform(
+            images[0][n] / 255, matrix, offset, order=1, mode="grid-constant"
+        )
+        np.testing.assert_allclose(changed[:, :, n], expected, atol=2e-4)
+
+
+def test_changes_stay_within_their_limits():
+    key = jax.random.key(0)
+    limits = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
+    alone = {name: {**limits, name: 0.1} for name in limits}
+    turned = augmentation.random_changes(key, 1000, **alone["rotation"])
+    assert 0.09 < np.abs(np.arcsin(turned[2])).max() <= 0.1
+    np.testing.assert_allclose(turned[0] * turned[3] - turned[1] * turned[2], 1, atol=1e-5)
+    scaled = augmentation.random_changes(key, 1000, **alone["scale"])
+    assert 0.09 < np.abs(np.log(scaled[0])).max() <= 0.1001
+    assert not np.abs(scaled[1:3]).any()
+    sheared = augmentation.random_changes(key, 1000, **alone["shear"])
+    assert 0.09 < np.abs(sheared[1]).max() <= 0.1
+    moved = augmentation.random_changes(key, 1000, **alone["shift"])
+    assert 0.09 < np.abs(moved[4:]).max() <= 0.1
+
+
+# --- the network ---
+
+
+def test_the_network_has_the_parameters_that_its_drawing_says(standard_promotion):
+    network = Network((16, 32, 64), seed=0)
+    from flax import nnx
+
+    leaves = jax.tree.leaves(nnx.state(network, nnx.Param))
+    normalised = 2 * (16 + 32 + 64)
+    convolutions = 25 * 16 + 9 * 16 * 32 + 9 * 32 * 64
+    assert sum(leaf.size for leaf in leaves) == convolutions + normalised + 1024 * 10 + 10
+    assert network(jnp.zeros((28, 28, 3))).shape == (10, 3)
+    by_hand = 196 * 25 * 16 + 144 * 9 * 16 * 32 + 16 * 9 * 32 * 64 + 1024 * 10
+    assert multiplications((16, 32, 64)) == by_hand
+
+
+def test_recipes_that_make_no_sense_are_refused():
+    for wrong in (
+        {"channels": (16, 32)}, {"channels": (16, 0, 32)}, {"epochs": 0.0}, {"epochs": float("nan")},
+        {"muon_rate": -1.0}, {"adam_rate": float("inf")}, {"batch_size": 0}, {"warm_up": 1.0},
+        {"label_smoothing": 1.5}, {"rotation": -0.1}, {"shift": 100.0},
+    ):  # fmt: skip
+        with pytest.raises(OptionError, match=next(iter(wrong)).replace("_", "-")):
+            Recipe(**wrong)
+
+
+# --- training ---
+
+
+def trained(trainer, state=None, stop=None):
+    state = trainer.start() if state is None else state
+    while int(state.step) < (stop or trainer.steps):
+        state, *_ = trainer.advance(state)
+    return state
+
+
+def same_bits(one, other):
+    return all(
+        np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    )
+
+
+def test_every_image_is_used_once_an_epoch(images, standard_promotion):
+    trainer = Trainer(replace(TINY, epochs=3.0), *images, seed=0)
+    assert trainer.steps == 17  # 3 × 90 images in batches of 16, the last one filled
+    rows = trainer._order(0, trainer.steps).ravel()
+    for epoch in range(3):
+        assert sorted(rows[90 * epoch : 90 * (epoch + 1)]) == list(range(90))
+    assert not np.array_equal(rows[:90], rows[90:180])
+    np.testing.assert_array_equal(trainer._order(5, 4).ravel(), rows[80:144])
+
+
+def test_where_calls_end_does_not_change_a_bit(images, standard_promotion, monkeypatch):
+    whole = trained(Trainer(TINY, *images, seed=3))
+    monkeypatch.setattr("jaxlab.convnet.training.STEPS_A_CALL", 4)
+    pieces = trained(Trainer(TINY, *images, seed=3))
+    assert int(whole.step) == int(pieces.step) == 15 < STEPS_A_CALL
+    assert same_bits(whole, pieces)
+    other = trained(Trainer(TINY, *images, seed=4))
+    assert not same_bits(whole.params, other.params)
+
+
+def test_all_images_are_evaluated_the_last_partial_batch_too(images, standard_promotion):
+    trainer = Trainer(TINY, *images, seed=0)
+    state = trained(trainer)
+    one, two = np.concatenate([images[0]] * 6)[:501], np.concatenate([images[0]] * 6)[:500]
+    many = trainer.predict(state, one)
+    assert many.shape == (501,)
+    np.testing.assert_array_equal(many[:500], trainer.predict(state, two))
+    assert many[500] == many[500 - 90]
+
+
+def test_a_short_training_on_real_digits_reaches_97_percent(standard_promotion):
+    sets = load_mnist("small")
+    recipe = replace(ex7.PRESETS["fast"], epochs=3.0)
+    trainer = Trainer(recipe, sets.train.images, sets.train.labels, seed=0)
+    guess = trainer.predict(trained(trainer), sets.test.images)
+    assert (guess == sets.test.labels).mean() >= 0.97
+
+
+DEVICES = """
+import sys, numpy as np, jax
+sys.path.insert(0, {tests!r})
+from jaxlab.convnet.training import Trainer
+from jaxlab.data.mnist import load_mnist
+from test_convnet import TINY
+sets = load_mnist("small")
+train = sets.train.images[:90], sets.train.labels[:90].astype(np.int32)
+ends = []
+for count in (1, 2, 4):
+    trainer = Trainer(TINY, *train, seed=0, devices=jax.devices()[:count])
+    state = trainer.start()
+    for _ in range({calls}):
+        state, J, accuracy = trainer.advance(state)
+    leaves = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.params)])
+    ends.append((J, leaves, trainer.predict(state, train[0])))
+for J, leaves, guess in ends[1:]:
+    print(abs(J - ends[0][0]), np.abs(leaves - ends[0][1]).max(), (guess != ends[0][2]).sum())
+"""
+
+
+def test_several_devices_give_one_devices_result():
+    code = DEVICES.format(tests=str(Path(__file__).parent), calls=1)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300,
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+             "JAX_ENABLE_COMPILATION_CACHE": "false"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [list(map(float, line.split())) for line in done.stdout.splitlines()]
+    assert len(rows) == 2
+    for cost, params, guesses in rows:
+        assert cost < 1e-4
+        assert params < 1e-3
+        assert guesses == 0
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(images):
+    with pytest.raises(OptionError, match="multiple of the 3 devices"):
+        Trainer(TINY, *images, seed=0, devices=jax.devices()[:1] * 3)
+
+
+# --- checkpoints ---
+
+
+def test_a_checkpoint_goes_on_to_the_same_bits(images, standard_promotion, tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxlab.convnet.training.STEPS_A_CALL", 4)
+    trainer = Trainer(TINY, *images, seed=0)
+    undisturbed = trained(trainer)
+    saved = Checkpoints(tmp_path / "here")
+    assert saved.latest(trainer.start()) is None
+    saved.save(trained(trainer, stop=8), {"config": {"epochs": 2.5}})
+    saved.close()
+
+    again = Checkpoints(tmp_path / "here")
+    state, notes = again.latest(Trainer(TINY, *images, seed=0).start())
+    again.close()
+    assert int(state.step) == 8
+    assert notes == {"config": {"epochs": 2.5}} == saved_notes(tmp_path / "here")
+    assert same_bits(trained(trainer, state), undisturbed)
+
+
+def test_a_fresh_run_replaces_the_old_checkpoints(images, standard_promotion, tmp_path):
+    trainer = Trainer(TINY, *images, seed=0)
+    for step, fresh in ((9, False), (3, True)):
+        saved = Checkpoints(tmp_path, fresh=fresh)
+        saved.save(trainer.start()._replace(step=jnp.int32(step)), {"step": step})
+        saved.close()
+    assert saved_notes(tmp_path) == {"step": 3}
+
+
+def test_a_damaged_checkpoint_is_refused(images, standard_promotion, tmp_path):
+    trainer = Trainer(TINY, *images, seed=0)
+    saved = Checkpoints(tmp_path)
+    saved.save(trainer.start(), {})
+    saved.close()
+    for path in (tmp_path / "0" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(OutputError, match="cannot read the checkpoint"):
+        Checkpoints(tmp_path).latest(trainer.start())
+    (tmp_path / "0" / "notes" / "metadata").write_text("{")
+    with pytest.raises(OutputError, match="cannot read the checkpoint"):
+        saved_notes(tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_saved_says_so(images, standard_promotion, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    trainer = Trainer(TINY, *images, seed=0)
+    with pytest.raises(OutputError, match="cannot save a checkpoint"):
+        Checkpoints(tmp_path / "file" / "here").save(trainer.start(), {})
+
+
+# --- what the exercise says ---
+
+
+def test_the_discussion_follows_from_the_numbers():
+    confusion = np.diag([1000] * 10)
+    confusion[4, 9], confusion[4, 4] = 12, 988
+    numbers = {
+        "test_accuracy": {"mean": 0.9988, "ci95": [0.998, 0.9993]},
+        "examples": {"train": 60000, "test": 10000}, "parameters": 33914, "train_seconds": 3.0,
+        "confusion": confusion,
+    }  # fmt: skip
+    curve = {"accuracy": [0.9, 0.95]}
+    said = " ".join(ex7.discussion(numbers, Recipe(), curve, full_mnist=True))
+    assert "misclassifies 12 of 10,000" in said
+    assert "above Keras' mnist_convnet" in said
+    assert "takes a 4 for a 9 (12 of 1,000)" in said
+    assert "no sign of overfitting" in said
+    numbers["test_accuracy"] = {"mean": 0.9, "ci95": [0.89, 0.91]}
+    assert "below Keras'" in " ".join(ex7.discussion(numbers, Recipe(), curve, full_mnist=True))
+    assert "Keras" not in " ".join(ex7.discussion(numbers, Recipe(), curve, full_mnist=False))
+
+
+def read(folder):
+    return json.loads((folder / "ex7" / "result.json").read_text())

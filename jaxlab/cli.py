@@ -131,7 +131,7 @@ def _run_all(options: Sequence[str]) -> int:
 def _run_exercise(name: str, options: Sequence[str]) -> int:
     from importlib import import_module
 
-    _use_compilation_cache()
+    use_compilation_cache()
     module = import_module(f"jaxlab.exercises.{name}")
     config, out, quick = _parse(name, module, options)
 
@@ -195,7 +195,7 @@ def _ask(command: type, options: Sequence[str], program: str, description: str |
     )
 
 
-def _use_compilation_cache() -> None:
+def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache, so that the next run starts at once.
 
     JAX's own settings count: JAX_COMPILATION_CACHE_DIR names another folder,

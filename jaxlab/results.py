@@ -118,7 +118,7 @@ def environment() -> dict[str, Any]:
             return "not installed"
 
     device = jax.devices()[0]
-    packages = ("jaxlab", "jax", "jaxlib", "optax", "numpy", "matplotlib", "scipy")
+    packages = ("jaxlab", "jax", "jaxlib", "flax", "optax", "numpy", "matplotlib", "scipy")
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

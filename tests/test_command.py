@@ -19,6 +19,7 @@ FIGURES = {
     "ex4": {"reconstructions", "error_by_hidden_units", "error_by_iterations"},
     "ex5": {"accuracies", "bias_variance"},
     "ex6": {"accuracies", "validation"},
+    "ex7": {"learning_curves", "confusion", "misclassified", "filters"},
 }
 
 
@@ -123,7 +124,19 @@ def check_6(numbers):
     assert len(numbers["discussion"]) >= 3
 
 
-CHECKS = {f"ex{n}": globals()[f"check_{n}"] for n in range(1, 7)}
+def check_7(numbers):
+    check_accuracy(numbers["test_accuracy"], 1, 0.9)
+    assert np.sum(numbers["confusion"]) == numbers["examples"]["test"] == 2000
+    assert numbers["examples"]["train"] == 2000
+    assert numbers["parameters"] == 33914
+    assert numbers["epochs"] == 6
+    assert "small MNIST" in numbers["source"]
+    assert numbers["train_seconds"] > 0
+    assert numbers["compile_seconds"] > 0
+    assert len(numbers["discussion"]) >= 3
+
+
+CHECKS = {f"ex{n}": globals()[f"check_{n}"] for n in range(1, 8)}
 
 
 def test_the_same_seed_gives_the_same_numbers_in_another_folder_and_without_a_cache(
@@ -170,6 +183,15 @@ REFUSED = [
     (["ex2", "--limit", "3"], "limit"),
     (["ex2", "--learning-rate", "-1"], "learning-rate is -1"),
     (["ex5", "--resamples", "1"], "a variance needs two"),
+    (["ex7", "--channels", "8", "8"], "channels are (8, 8)"),
+    (["ex7", "--preset", "slow"], "slow"),
+    (["ex7", "--resume"], "no checkpoint in runs"),
+    (["ex7", "--evaluate", "--out", "elsewhere"], "no checkpoint in elsewhere"),
+    (["ex7", "--quick", "--devices", "7"], "devices is 7"),
+    (["ex7", "--quick", "--mnist-dir", "nowhere", "--source", "auto"], "nowhere"),
+    (["ex7", "--source", "cache"], "jaxlab data fetch"),
+    (["ex7", "--coordinator", "127.0.0.1:1"], "--processes and --process"),
+    (["ex7", "--quick", "--checkpoint-seconds", "0"], "checkpoint-seconds"),
     (["ex1", "--nonsense", "1"], "--nonsense"),
     (["ex1", "--out", "file"], "cannot write to file"),
 ]
@@ -196,7 +218,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_any_work(jaxlab):
 
 def test_scripts_take_the_same_options(jaxlab, tmp_path):
     scripts = sorted((ROOT / "scripts").glob("ex*.py"))
-    assert [script.name[:3] for script in scripts] == [f"ex{n}" for n in range(1, 7)]
+    assert [script.name[:3] for script in scripts] == [f"ex{n}" for n in range(1, 8)]
     done = jaxlab("--quick", "--out", "here", program=[scripts[0]])
     assert "verdict" in done.stdout
     assert result(tmp_path / "here", "ex1")["exercise"] == "ex1"

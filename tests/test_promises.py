@@ -1,9 +1,13 @@
 """What the README says of the exercises with their defaults, run in full (minutes; slow)."""
 
+import os
+from dataclasses import replace
+from pathlib import Path
+
 import jax
 import pytest
 
-from jaxlab.exercises import ex1, ex2, ex3, ex4, ex5, ex6
+from jaxlab.exercises import ex1, ex2, ex3, ex4, ex5, ex6, ex7
 
 pytestmark = pytest.mark.slow
 
@@ -73,3 +77,21 @@ def test_exercise_6_compares_pixels_and_features():
     assert result.numbers["raw_accuracy"]["mean"] >= 0.90
     chosen = result.numbers["autoencoder_accuracy"][str(result.numbers["chosen"])]
     assert chosen["mean"] > result.numbers["raw_accuracy"]["mean"]
+
+
+@pytest.mark.skipif(
+    "JAXLAB_MNIST" not in os.environ,
+    reason="set JAXLAB_MNIST to the folder of MNIST's original files",
+)
+@pytest.mark.parametrize(
+    ("preset", "networks", "accuracy"), [("fast", 5, 0.991), ("short", 3, 0.994), ("cpu", 3, 0.996)]
+)
+def test_exercise_7_reaches_what_its_presets_promise(preset, networks, accuracy):
+    defaults = ex7.defaults(["--preset", preset])
+    config = replace(
+        defaults, networks=networks, mnist_dir=Path(os.environ["JAXLAB_MNIST"]), checkpoints=None
+    )
+    result = ex7.run(config)
+    assert result.problems == []
+    assert result.numbers["test_accuracy"]["mean"] >= accuracy
+    assert result.numbers["examples"] == {"train": 60_000, "test": 10_000}

@@ -94,7 +94,7 @@ def _kernel_gradient(dU: Float[Array, "6 6 out in"]) -> Kernel:
 
 def _input_transform(x: Images) -> Float[Array, "6 6 channels rows columns m"]:
     """V = Bᵀ x B of the 6×6 pixels under each tile, which overlap by two."""
-    channels, height, width, m = x.shape
+    height, width = x.shape[1:3]
     under = [x[:, i : height + i - TAPS + 1 : TILE] for i in range(TAPS)]
     along = _combine(BT, under, axis=0)
     under = [along[:, :, :, j : width + j - TAPS + 1 : TILE] for j in range(TAPS)]

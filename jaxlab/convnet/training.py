@@ -81,9 +81,8 @@ class Trainer:
         self.steps = recipe.steps(self.examples)
         self._data = self._put((images, labels.astype(np.int32), _mean_and_deviation(images)))
         self._optimizer = optimizer(recipe, self.steps)
-        self._network = nnx.split(
-            Network(recipe.channels, seed=seed, axis_name=AXIS), nnx.Param, ...
-        )
+        network = Network(recipe.channels, seed=seed, axis_name=AXIS)
+        self._graph, *self._variables = nnx.split(network, nnx.Param, ...)
         self._advance, self._predict = self._programs()
 
     def compile(self) -> float:
@@ -97,8 +96,7 @@ class Trainer:
 
     def start(self) -> State:
         """The state before the first step: random weights from the seed."""
-        _, params, statistics = self._network
-        params, statistics = nnx.to_pure_dict(params), nnx.to_pure_dict(statistics)
+        params, statistics = map(nnx.to_pure_dict, self._variables)
         state = State(jnp.int32(0), params, statistics, self._optimizer.init(params))
         # Copies with a dtype of their own: the steps write over them.
         return self._put(jax.tree.map(lambda leaf: np.array(leaf, leaf.dtype), state))
@@ -150,15 +148,14 @@ class Trainer:
 
     def _programs(self):
         """The functions behind `advance` and `predict`, compiled when first called."""
-        graph, *states = self._network
         recipe, m = self.recipe, self.recipe.batch_size // len(self.mesh.devices)
         key = jax.random.key(self.seed)
 
         def network(params, statistics) -> Network:
-            copies = jax.tree.map(lambda leaf: leaf, states)
-            for state, values in zip(copies, (params, statistics), strict=True):
+            variables = jax.tree.map(lambda leaf: leaf, self._variables)  # a copy to write over
+            for state, values in zip(variables, (params, statistics), strict=True):
                 nnx.replace_by_pure_dict(state, values)
-            return nnx.merge(graph, *copies)
+            return nnx.merge(self._graph, *variables)
 
         def cost(params, statistics, x, y):
             model = network(params, statistics)

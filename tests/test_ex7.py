@@ -1,0 +1,177 @@
+"""Exercise 7 as people call it: stopped and resumed, evaluated, on several processes."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+SMALL = ["ex7", "--quick", "--epochs", "20"]
+
+
+def numbers(folder):
+    return json.loads((folder / "ex7" / "result.json").read_text())["numbers"]
+
+
+def saved_arrays(folder):
+    """The last checkpoint's arrays, in order."""
+    steps = (folder / "ex7" / "checkpoints" / "seed-0").glob("[0-9]*")
+    newest = max(steps, key=lambda path: int(path.name))
+    state = ocp.PyTreeCheckpointer().restore(newest / "state")
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+
+
+@pytest.fixture
+def start(python, cache, tmp_path):
+    """Starts `jaxlab …` and returns at once."""
+    started = []
+
+    def run(*arguments, environment=()):
+        process = subprocess.Popen(
+            [python, "-I", "-m", "jaxlab", *map(str, arguments)], cwd=tmp_path,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(cache),
+                 **dict(environment)},
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_evaluate_gives_the_accuracy_of_the_saved_network(jaxlab, tmp_path):
+    jaxlab("ex7", "--quick")
+    first = numbers(tmp_path / "runs")
+    # Neither the preset nor the options need be said again.
+    done = jaxlab("ex7", "--evaluate")
+    second = numbers(tmp_path / "runs")
+    assert "test accuracy" in done.stdout
+    assert second["test_accuracy"] == first["test_accuracy"]
+    assert second["confusion"] == first["confusion"]
+    assert second["train_seconds"] == first["train_seconds"]
+    refused = jaxlab("ex7", "--resume", "--epochs", "7", status=2)
+    assert "epochs 6.0, now 7.0" in refused.stderr
+
+
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")
+def test_a_killed_run_resumes_to_the_same_bits(jaxlab, start, tmp_path):
+    options = [*SMALL, "--checkpoint-seconds", "0.001"]
+    jaxlab(*options, "--out", "undisturbed")
+    folder, steps = tmp_path / "killed" / "ex7" / "checkpoints" / "seed-0", 625
+    kills, moment = 0, random.Random(0)
+    process = start(*options, "--out", "killed")
+    while True:
+        # Wait for one more checkpoint, then a moment: in a step, in a save, anywhere.
+        there = set(folder.glob("[0-9]*"))
+        deadline = time.monotonic() + 60
+        while process.poll() is None and set(folder.glob("[0-9]*")) == there:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(moment.uniform(0, 0.2))
+        if process.poll() is not None or kills == 3:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+        process = start("ex7", "--resume", "--out", "killed")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert kills >= 2
+    assert (folder / str(steps)).is_dir()
+    one, other = numbers(tmp_path / "undisturbed"), numbers(tmp_path / "killed")
+    assert one["test_accuracy"] == other["test_accuracy"]
+    assert one["confusion"] == other["confusion"]
+    for a, b in zip(
+        saved_arrays(tmp_path / "undisturbed"), saved_arrays(tmp_path / "killed"), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    assert not list(folder.glob("*tmp*"))
+
+
+def test_ctrl_c_keeps_the_last_checkpoint(start, tmp_path):
+    process = start("ex7", "--quick", "--epochs", "100000", "--checkpoint-seconds", "0.1")
+    folder = tmp_path / "runs" / "ex7" / "checkpoints" / "seed-0"
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("[0-9]*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "stopped" in said
+    assert "Traceback" not in said
+    assert list(folder.glob("[0-9]*"))
+
+
+def test_two_processes_train_one_network(jaxlab, start, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    both = [
+        start("ex7", "--quick", "--epochs", "2", "--out", "two",
+              "--coordinator", address, "--processes", "2", "--process", n)
+        for n in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=200) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert "test accuracy" in said[0][0]
+    assert "test accuracy" not in said[1][0]
+    jaxlab("ex7", "--quick", "--epochs", "2", "--out", "one")
+    one, two = numbers(tmp_path / "one"), numbers(tmp_path / "two")
+    assert two["devices"] == 2
+    assert one["devices"] == 1
+    # Equal but for the order of sums: some images near the border may fall to the other side.
+    assert abs(one["test_accuracy"]["mean"] - two["test_accuracy"]["mean"]) < 0.01
+
+
+def test_several_devices_by_the_command(jaxlab, tmp_path):
+    jaxlab("ex7", "--quick", "--devices", "0",
+           environment={"XLA_FLAGS": "--xla_force_host_platform_device_count=2"})  # fmt: skip
+    assert numbers(tmp_path / "runs")["devices"] == 2
+    assert numbers(tmp_path / "runs")["test_accuracy"]["mean"] > 0.9
+
+
+def test_a_data_set_of_ones_own_in_idx_form(jaxlab, tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 700).astype(np.uint8)
+    images = np.zeros((700, 28, 28), np.uint8)
+    images[np.arange(700), 2 + 2 * labels, 4:24] = 255  # a line whose height is the label
+    (tmp_path / "lines").mkdir()
+    for part, rows in (("train", slice(0, 600)), ("t10k", slice(600, 700))):
+        for kind, array, rank in (("images-idx3", images, 3), ("labels-idx1", labels, 1)):
+            values = array[rows]
+            header = bytes([0, 0, 8, rank]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+            (tmp_path / "lines" / f"{part}-{kind}-ubyte").write_bytes(header + values.tobytes())
+    done = jaxlab("ex7", "--preset", "fast", "--epochs", "6", "--mnist-dir", "lines",
+                  "--batch-size", "32", "--validation", "100")  # fmt: skip
+    assert "another data set, not MNIST" in done.stdout
+    found = numbers(tmp_path / "runs")
+    assert found["examples"] == {"train": 500, "test": 100}
+    assert found["test_accuracy"]["mean"] > 0.95
+    assert found["val_accuracy"]["examples"] == 100
+    assert "NOT MNIST" in found["source"]
+
+
+def test_networks_of_several_seeds_are_told_with_an_interval(jaxlab, tmp_path):
+    jaxlab("ex7", "--quick", "--networks", "2", "--epochs", "3")
+    accuracy = numbers(tmp_path / "runs")["test_accuracy"]
+    assert len(accuracy["per_seed"]) == 2
+    assert accuracy["ci95"][0] <= accuracy["mean"] <= accuracy["ci95"][1]
+    assert len(list((tmp_path / "runs/ex7/checkpoints").iterdir())) == 2
+
+
+def test_training_that_diverges_says_so(jaxlab, tmp_path):
+    done = jaxlab("ex7", "--quick", "--epochs", "1", "--adam-rate", "1e30", "--muon-rate", "1e30")
+    assert "warning: " in done.stderr
+    assert "diverged" in done.stderr

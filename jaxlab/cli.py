@@ -184,13 +184,15 @@ def _parse(name: str, module, options: Sequence[str]):
 
 
 def _ask(command: type, options: Sequence[str], program: str, description: str | None = None):
+    from inspect import cleandoc
+
     import tyro
 
     return tyro.cli(
         command,
         args=list(options),
         prog=program,
-        description=description,
+        description=description and cleandoc(description),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
 

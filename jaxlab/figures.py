@@ -122,7 +122,8 @@ def learning_curves(
     # The first steps would flatten all that follows.
     low = min(float(values[:, min(2, len(at) - 1) :].min()) for values in accuracies.values())
     right.set(xlabel=step, ylabel="accuracy, %", ylim=(100 * low - 1, 100.5))
-    right.set_title(f"Mean and range of {costs.shape[0]} networks")
+    networks = costs.shape[0]
+    right.set_title(f"Mean and range of {networks} networks" if networks > 1 else "One network")
     right.legend(loc="lower right")
     return figure
 
@@ -237,7 +238,9 @@ def lines(
 
 
 def _band(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, name: str, line: str) -> None:
-    ax.plot(x, values.mean(axis=0), line, color=colour, label=name)
+    # A line of one point would not be seen.
+    marker = "o" if len(x) < 8 else ""
+    ax.plot(x, values.mean(axis=0), line + marker, color=colour, label=name)
     ax.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, lw=0)
 
 

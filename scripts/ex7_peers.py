@@ -153,10 +153,9 @@ def torch_steps(channels: tuple[int, ...], channels_last: bool):
 
 def compare_training(sets) -> None:
     trainer = Trainer(PRESETS["fast"], sets.train.images, sets.train.labels, seed=0)
-    compiled, state = trainer.compile(), trainer.start()
+    compiled = trainer.compile()
     start = time.perf_counter()
-    while int(state.step) < trainer.steps:
-        state, *_ = trainer.advance(state)
+    state = trainer.train()
     ours = time.perf_counter() - start
     accuracy = (trainer.predict(state, sets.test.images) == sets.test.labels).mean()
     print(f"\njaxlab, preset fast: {100 * accuracy:.2f} % after {ours:.1f} s "

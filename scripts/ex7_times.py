@@ -55,12 +55,11 @@ def main() -> None:
             for seed in range(options.networks):
                 trainer = Trainer(PRESETS[name], sets.train.images, sets.train.labels, seed=seed)
                 compiled = max(compiled, trainer.compile())
-                state = trainer.start()
                 with terminal.stage(bar, trainer.steps) as reached:
                     start = time.perf_counter()
-                    while int(state.step) < trainer.steps:
-                        state, J, _ = trainer.advance(state)
-                        reached(int(state.step), f"J {J:.4f}")
+                    state = trainer.train(
+                        on_progress=lambda s, J, _: reached(int(s.step), f"J {J:.4f}")
+                    )
                     seconds.append(time.perf_counter() - start)
                 guess = trainer.predict(state, sets.test.images)
                 accuracies.append(float((guess == sets.test.labels).mean()))

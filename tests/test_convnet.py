@@ -205,13 +205,6 @@ def test_recipes_that_make_no_sense_are_refused():
 # --- training ---
 
 
-def trained(trainer, state=None, stop=None):
-    state = trainer.start() if state is None else state
-    while int(state.step) < (stop or trainer.steps):
-        state, *_ = trainer.advance(state)
-    return state
-
-
 def same_bits(one, other):
     return all(
         np.array_equal(a, b)
@@ -230,18 +223,18 @@ def test_every_image_is_used_once_an_epoch(images, standard_promotion):
 
 
 def test_where_calls_end_does_not_change_a_bit(images, standard_promotion, monkeypatch):
-    whole = trained(Trainer(TINY, *images, seed=3))
+    whole = Trainer(TINY, *images, seed=3).train()
     monkeypatch.setattr("jaxlab.convnet.training.STEPS_A_CALL", 4)
-    pieces = trained(Trainer(TINY, *images, seed=3))
+    pieces = Trainer(TINY, *images, seed=3).train()
     assert int(whole.step) == int(pieces.step) == 15 < STEPS_A_CALL
     assert same_bits(whole, pieces)
-    other = trained(Trainer(TINY, *images, seed=4))
+    other = Trainer(TINY, *images, seed=4).train()
     assert not same_bits(whole.params, other.params)
 
 
 def test_all_images_are_evaluated_the_last_partial_batch_too(images, standard_promotion):
     trainer = Trainer(TINY, *images, seed=0)
-    state = trained(trainer)
+    state = trainer.train()
     one, two = np.concatenate([images[0]] * 6)[:501], np.concatenate([images[0]] * 6)[:500]
     many = trainer.predict(state, one)
     assert many.shape == (501,)
@@ -253,7 +246,7 @@ def test_a_short_training_on_real_digits_reaches_97_percent(standard_promotion):
     sets = load_mnist("small")
     recipe = replace(ex7.PRESETS["fast"], epochs=3.0)
     trainer = Trainer(recipe, sets.train.images, sets.train.labels, seed=0)
-    guess = trainer.predict(trained(trainer), sets.test.images)
+    guess = trainer.predict(trainer.train(), sets.test.images)
     assert (guess == sets.test.labels).mean() >= 0.97
 
 
@@ -305,10 +298,11 @@ def test_a_batch_that_devices_cannot_share_is_refused(images):
 def test_a_checkpoint_goes_on_to_the_same_bits(images, standard_promotion, tmp_path, monkeypatch):
     monkeypatch.setattr("jaxlab.convnet.training.STEPS_A_CALL", 4)
     trainer = Trainer(TINY, *images, seed=0)
-    undisturbed = trained(trainer)
+    undisturbed = trainer.train()
     saved = Checkpoints(tmp_path / "here")
     assert saved.latest(trainer.start()) is None
-    saved.save(trained(trainer, stop=8), {"config": {"epochs": 2.5}})
+    half, *_ = trainer.advance(trainer.advance(trainer.start())[0])
+    saved.save(half, {"config": {"epochs": 2.5}})
     saved.close()
 
     again = Checkpoints(tmp_path / "here")
@@ -316,7 +310,7 @@ def test_a_checkpoint_goes_on_to_the_same_bits(images, standard_promotion, tmp_p
     again.close()
     assert int(state.step) == 8
     assert notes == {"config": {"epochs": 2.5}} == saved_notes(tmp_path / "here")
-    assert same_bits(trained(trainer, state), undisturbed)
+    assert same_bits(trainer.train(state), undisturbed)
 
 
 def test_a_fresh_run_replaces_the_old_checkpoints(images, standard_promotion, tmp_path):

@@ -32,7 +32,7 @@ class Recipe:
     """How fast weights decay, as a fraction of the step size; biases and scales do not."""
     warm_up: float = 0.2
     """The part of the steps over which the step size rises; then it falls to zero."""
-    label_smoothing: float = 0.05
+    label_smoothing: float = 0.1
     """The part of each target that is shared among all digits."""
     rotation: float = 0.12
     """Training images are turned by up to so many radians."""
@@ -94,7 +94,7 @@ def optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
         return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers((0, 2), (1,)), kernels)
 
     kernels = optax.chain(
-        optax.contrib.scale_by_muon(beta=0.9, weight_dimension_numbers=matrices),
+        optax.contrib.scale_by_muon(ns_steps=3, beta=0.9, weight_dimension_numbers=matrices),
         optax.add_decayed_weights(recipe.weight_decay),
         optax.scale_by_learning_rate(rate(recipe.muon_rate)),
     )

@@ -1,9 +1,7 @@
 """Training the network of exercise 7, on one device or many, and evaluating it.
 
     trainer = Trainer(recipe, images, labels, seed=0)
-    state = trainer.start()
-    while state.step < trainer.steps:
-        state, loss, accuracy = trainer.advance(state)
+    state = trainer.train()
     digits = trainer.predict(state, test_images)
 
 All images lie on each device as bytes. A call of `advance` runs up to `STEPS_A_CALL` steps in one
@@ -17,7 +15,7 @@ changed at random in the same way wherever it lies: the results are one device's
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -100,6 +98,21 @@ class Trainer:
         state = State(jnp.int32(0), params, statistics, self._optimizer.init(params))
         # Copies with a dtype of their own: the steps write over them.
         return self._put(jax.tree.map(lambda leaf: np.array(leaf, leaf.dtype), state))
+
+    def train(
+        self,
+        state: State | None = None,
+        on_progress: Callable[[State, float, float], None] = lambda state, J, accuracy: None,
+    ) -> State:
+        """The state after the last step, from a given state on, or from the start.
+
+        on_progress: called after each call of `advance`, with what that returned.
+        """
+        state = self.start() if state is None else state
+        while int(state.step) < self.steps:
+            state, J, accuracy = self.advance(state)
+            on_progress(state, J, accuracy)
+        return state
 
     def advance(self, state: State) -> tuple[State, float, float]:
         """Up to `STEPS_A_CALL` steps, which write over `state`.

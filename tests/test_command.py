@@ -226,6 +226,13 @@ def test_scripts_take_the_same_options(jaxlab, tmp_path):
         assert "--seed" in jaxlab("--help", program=[script]).stdout
 
 
+def test_scripts_that_measure_say_what_they_do(jaxlab):
+    for script in ("convnet_times.py", "convnet_recipes.py"):
+        said = jaxlab("--help", program=[ROOT / "scripts" / script]).stdout
+        assert "--mnist-dir" in said
+        assert "| " not in said  # no table: nothing was run
+
+
 def test_the_readme_says_what_happens(jaxlab, tmp_path):
     readme = (ROOT / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)

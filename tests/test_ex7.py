@@ -28,6 +28,20 @@ def saved_arrays(folder):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
+def write_lines(folder):
+    """A data set in IDX form: lines whose height is the label, 600 to train on, 100 to test on."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 700).astype(np.uint8)
+    images = np.zeros((700, 28, 28), np.uint8)
+    images[np.arange(700), 2 + 2 * labels, 4:24] = 255  # a line whose height is the label
+    folder.mkdir()
+    for part, rows in (("train", slice(0, 600)), ("t10k", slice(600, 700))):
+        for kind, array, rank in (("images-idx3", images, 3), ("labels-idx1", labels, 1)):
+            values = array[rows]
+            header = bytes([0, 0, 8, rank]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
+            (folder / f"{part}-{kind}-ubyte").write_bytes(header + values.tobytes())
+
+
 @pytest.fixture
 def start(python, cache, tmp_path):
     """Starts `jaxlab …` and returns at once."""
@@ -62,6 +76,9 @@ def test_evaluate_gives_the_accuracy_of_the_saved_network(jaxlab, tmp_path):
     assert second["train_seconds"] == first["train_seconds"]
     refused = jaxlab("ex7", "--resume", "--epochs", "7", status=2)
     assert "epochs 6.0, now 7.0" in refused.stderr
+    write_lines(tmp_path / "lines")
+    refused = jaxlab("ex7", "--resume", "--source", "auto", "--mnist-dir", "lines", status=2)
+    assert "other training images" in refused.stderr
 
 
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
@@ -109,6 +126,7 @@ def test_ctrl_c_keeps_the_last_checkpoint(start, tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
+    assert "--resume goes on" in said
     assert "stopped" in said
     assert "Traceback" not in said
     assert list(folder.glob("[0-9]*"))
@@ -143,16 +161,7 @@ def test_several_devices_by_the_command(jaxlab, tmp_path):
 
 
 def test_a_data_set_of_ones_own_in_idx_form(jaxlab, tmp_path):
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 10, 700).astype(np.uint8)
-    images = np.zeros((700, 28, 28), np.uint8)
-    images[np.arange(700), 2 + 2 * labels, 4:24] = 255  # a line whose height is the label
-    (tmp_path / "lines").mkdir()
-    for part, rows in (("train", slice(0, 600)), ("t10k", slice(600, 700))):
-        for kind, array, rank in (("images-idx3", images, 3), ("labels-idx1", labels, 1)):
-            values = array[rows]
-            header = bytes([0, 0, 8, rank]) + b"".join(n.to_bytes(4, "big") for n in values.shape)
-            (tmp_path / "lines" / f"{part}-{kind}-ubyte").write_bytes(header + values.tobytes())
+    write_lines(tmp_path / "lines")
     done = jaxlab("ex7", "--preset", "fast", "--epochs", "6", "--mnist-dir", "lines",
                   "--batch-size", "32", "--validation", "100")  # fmt: skip
     assert "another data set, not MNIST" in done.stdout

@@ -8,6 +8,10 @@ killed run left half-written is removed by the next.
 import logging
 import os
 import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +58,11 @@ class Checkpoints:
             if self._fresh:
                 self._fresh = False
                 shutil.rmtree(self._folder, ignore_errors=True)
-            self._open().save(
-                int(state.step),
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
-                ),
+            args = ocp.args.Composite(
+                state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
             )
+            with _ctrl_c_waits():
+                self._open().save(int(state.step), args=args)
         # A full disk surfaces as ValueError from Orbax's storage layer, not only as OSError.
         except Exception as error:
             raise OutputError(
@@ -84,6 +87,22 @@ class Checkpoints:
             )
             self._manager = ocp.CheckpointManager(self._folder, options=options)
         return self._manager
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Ctrl-C takes effect at the end: Orbax's threads would fill the screen with tracebacks."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def saved_notes(folder: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """What to train and how: the recipe, its presets, and the optimiser that follows from it.
 
-`scripts/ex7_recipes.py` has the comparisons that led here, on a validation part of the training
-images; `scripts/ex7_times.py` has what the presets reach on the test images, and how long it
+`scripts/convnet_recipes.py` has the comparisons that led here, on a validation part of the training
+images; `scripts/convnet_times.py` has what the presets reach on the test images, and how long it
 takes.
 """
 

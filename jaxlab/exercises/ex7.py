@@ -4,6 +4,7 @@ The network is Flax's, the training optax's; `jaxlab.convnet` has both. Where a 
 `--resume` goes on from its last checkpoint, to the same result.
 """
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -143,7 +144,9 @@ def run(config: Config) -> Result:
             seed = config.seed + n
             trainer = Trainer(config, train.images, train.labels, seed=seed, devices=devices)
             with terminal.stage(bar, trainer.steps) as reached:
-                state, notes = _trained(trainer, replace(config, seed=seed), sets.source, reached)
+                state, notes = _trained(
+                    trainer, replace(config, seed=seed), _digest(train), reached
+                )
             guesses.append(trainer.predict(state, sets.test.images))
             if len(held_out.labels):
                 right = trainer.predict(state, held_out.images) == held_out.labels
@@ -196,13 +199,16 @@ def run(config: Config) -> Result:
 
 
 def _trained(
-    trainer: Trainer, config: Config, source: str, reached
+    trainer: Trainer, config: Config, images: str, reached
 ) -> tuple[State, dict[str, Any]]:
-    """The state after the last step, and the notes on how it came about."""
+    """The state after the last step, and the notes on how it came about.
+
+    images: a digest of the images that it is trained on.
+    """
     state = trainer.start()
     notes: dict[str, Any] = {
         "config": _plain(config),
-        "source": source,
+        "images": images,
         "curve": {"step": [], "cost": [], "accuracy": []},
         "train_seconds": 0.0,
         "compile_seconds": 0.0,
@@ -223,21 +229,27 @@ def _trained(
     if int(state.step) < trainer.steps:
         notes["compile_seconds"] += trainer.compile()
     last_save = last = time.perf_counter()
+    saved_step = int(state.step)
 
     def on_progress(state: State, J: float, accuracy: float) -> None:
-        nonlocal last_save, last
+        nonlocal last_save, last, saved_step
         step, now = int(state.step), time.perf_counter()
         notes["train_seconds"] += now - last
         for name, value in (("step", step), ("cost", J), ("accuracy", accuracy)):
             notes["curve"][name].append(value)
         reached(step, f"J {J:.4f}  accuracy {100 * accuracy:.2f} %")
         if keep and (step == trainer.steps or now - last_save > config.checkpoint_seconds):
+            saved_step = step
             saved.save(state, notes)
             last_save = time.perf_counter()
         last = time.perf_counter()
 
     try:
         state = trainer.train(state, on_progress)
+    except KeyboardInterrupt:
+        if saved_step:
+            terminal.warn(f"saved up to step {saved_step:,}: --resume goes on from there")
+        raise
     finally:
         saved.close()
     return state, notes
@@ -373,6 +385,11 @@ def _refuse_other_run(notes: dict[str, Any], saved: dict[str, Any], folder: Path
             f"the checkpoint in {folder} was made with other options ({said}): leave them out, or "
             "start anew without --resume"
         )
+    if notes["images"] != saved.get("images"):
+        raise OptionError(
+            f"the checkpoint in {folder} was made with other training images than these: give "
+            "--source or --mnist-dir as then, or start anew without --resume"
+        )
 
 
 def _config_of(notes: dict[str, Any], folder: Path) -> Config:
@@ -388,6 +405,13 @@ def _config_of(notes: dict[str, Any], folder: Path) -> Config:
         raise OptionError(
             f"the checkpoint in {folder} is not one of exercise 7: start without --resume"
         ) from error
+
+
+def _digest(images: LabelledImages) -> str:
+    """What tells these images from any others."""
+    digest = hashlib.sha256(images.images.tobytes())
+    digest.update(images.labels.tobytes())
+    return digest.hexdigest()
 
 
 def _plain(config: Config) -> dict[str, Any]:

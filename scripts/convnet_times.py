@@ -1,8 +1,8 @@
 """What the presets of exercise 7 reach on the test images, and how long they take.
 
-    python scripts/ex7_times.py                          every preset of a CPU, 3 networks each
-    python scripts/ex7_times.py fast --networks 5        one of them
-    python scripts/ex7_times.py gpu --networks 10        on a GPU
+    python scripts/convnet_times.py                          every preset of a CPU, 3 networks each
+    python scripts/convnet_times.py fast --networks 5        one of them
+    python scripts/convnet_times.py gpu --networks 10        on a GPU
 
 Each network is trained on all training images from a seed of its own and evaluated once, on
 every test image as it is. The time is that of training; compilation is told beside it, and

@@ -1,8 +1,8 @@
 """How the network and the recipe of exercise 7 were chosen: by accuracy on validation images.
 
-    python scripts/ex7_recipes.py                 every row below, in about an hour on two cores
-    python scripts/ex7_recipes.py small           the rows of the small network: minutes
-    python scripts/ex7_recipes.py --networks 5    more seeds for each row
+    python scripts/convnet_recipes.py                 every row below, in about an hour on two cores
+    python scripts/convnet_recipes.py small           the rows of the small network: minutes
+    python scripts/convnet_recipes.py --networks 5    more seeds for each row
 
 Trains on the first 50,000 training images of MNIST and evaluates on the last 10,000; the test
 images are not looked at. Each row changes one thing of the row named "base" of its group. The

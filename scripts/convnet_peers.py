@@ -1,8 +1,8 @@
 """Exercise 7 beside PyTorch, on the same machine in the same run.
 
-    python scripts/ex7_peers.py steps      one training step of the same network
-    python scripts/ex7_peers.py train      pytorch/examples' network and recipe, to 99.0 %
-    python scripts/ex7_peers.py            both
+    python scripts/convnet_peers.py steps      one training step of the same network
+    python scripts/convnet_peers.py train      pytorch/examples' network and recipe, to 99.0 %
+    python scripts/convnet_peers.py            both
 
 Needs the extra "bench" (PyTorch). Steps: the network of a preset, batch 128, plain SGD, float32,
 data in memory; in PyTorch in both memory formats, the faster of which counts. The two take turns
@@ -24,15 +24,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch
 from flax import nnx
-from torch import nn
 
 from jaxlab.cli import use_compilation_cache
 from jaxlab.convnet.network import Network, multiplications
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_mnist
 from jaxlab.exercises.ex7 import PRESETS
+
+try:
+    import torch
+    from torch import nn
+except ImportError:
+    raise SystemExit("this script needs PyTorch: pip install 'jaxlab[bench]'") from None
 
 BATCH, BLOCK, BLOCKS = 128, 10, 30
 

@@ -110,7 +110,8 @@ def jaxlab_steps(channels: tuple[int, ...]):
 
     def step(_, carry):
         def cost(params):
-            network = nnx.merge(graph, params, carry[1])
+            # A copy: the network writes its new statistics over the old.
+            network = nnx.merge(graph, params, jax.tree.map(lambda leaf: leaf, carry[1]))
             J = optax.softmax_cross_entropy_with_integer_labels(network(x).T, y).mean()
             return J, nnx.state(network, nnx.BatchStat)
 

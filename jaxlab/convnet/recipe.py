@@ -20,7 +20,7 @@ class Recipe:
 
     channels: tuple[int, ...] = (24, 48, 96, 96)
     """Channels of each convolution in turn; three or more."""
-    epochs: float = 16.0
+    epochs: float = 12.0
     """How often each training image is used."""
     batch_size: int = 128
     """Images a step."""

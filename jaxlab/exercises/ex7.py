@@ -25,11 +25,10 @@ from jaxlab.results import Result
 
 PLAIN: dict[str, Any] = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
 WEAK: dict[str, Any] = {"rotation": 0.06, "scale": 0.04, "shear": 0.04, "shift": 1.0}
-STRONG: dict[str, Any] = {"rotation": 0.17, "scale": 0.10, "shear": 0.10, "shift": 2.0}
-BEST = Recipe(channels=(32, 64, 128, 128), epochs=28.0, **STRONG)
+BEST = Recipe(channels=(32, 64, 128, 128), epochs=16.0)
 PRESETS: dict[str, Recipe] = {
     "fast": Recipe(channels=(16, 32, 64), epochs=0.8, **PLAIN),
-    "short": Recipe(channels=(16, 32, 64), epochs=2.25, **WEAK),
+    "short": Recipe(channels=(16, 32, 64), epochs=2.0, **WEAK),
     "minute": Recipe(epochs=5.0),
     "cpu": Recipe(),
     "best": BEST,
@@ -43,7 +42,7 @@ class RunConfig(SeedConfig):
 
     preset: Literal["auto", "fast", "short", "minute", "cpu", "best", "gpu"] = "auto"
     """How long to train, on two cores: fast 3 s, short 10 s, minute, cpu 3 minutes (auto without a
-    GPU), best 10 minutes. gpu: auto on a GPU."""
+    GPU), best 5 to 10 minutes. gpu: auto on a GPU."""
     networks: int = 1
     """How many networks to train, each from its own seed."""
     source: Literal["auto", "cache", "tfds", "npm", "small"] = "auto"

@@ -45,7 +45,9 @@ def main() -> None:
     reply(
         {
             "functions": functions(module, file),
-            "example": None if example is None else [encode(value, i) for i, value in enumerate(example)],
+            "example": None
+            if example is None
+            else [encode(value, i) for i, value in enumerate(example)],
         }
     )
     for line in requests:

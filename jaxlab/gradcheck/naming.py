@@ -271,11 +271,18 @@ def _forms(name: str, data: Array, candidate: Blocks) -> Iterator[tuple[Key, Arr
         form = g.copy()
         form[:, empty] = 0
         units = ", ".join(str(i + 1) for i in empty)
-        yield ("unit left out", f"unit {units} of {{block}} is zero: its loop misses it"), form, False
+        yield (
+            ("unit left out", f"unit {units} of {{block}} is zero: its loop misses it"),
+            form,
+            False,
+        )
     if g.ndim == 3:
         for mirrored, how in (
             (g.transpose(0, 2, 1).reshape(points, *g.shape[1:]), "rows for columns"),
-            (g.reshape(points, -1).reshape(points, *g.shape[:0:-1]).transpose(0, 2, 1), "columns for rows"),
+            (
+                g.reshape(points, -1).reshape(points, *g.shape[:0:-1]).transpose(0, 2, 1),
+                "columns for rows",
+            ),
         ):
             square = g.shape[1] == g.shape[2]
             key = ("transposed", "{block} is transposed: the product is δ aᵀ, not a δᵀ")
@@ -343,7 +350,10 @@ def _decay_key(c: float, decay: float, m: int, name: str) -> Key:
         id = "bias decayed" if name.startswith("b") else "decay not in the cost"
         return id, f"{what} is decayed ({c:+.4g} × {{block}}), but the cost has no such term"
     if abs(c) < 1e-7 * abs(decay):
-        return "decay missing", f"the weight decay of the cost is missing: add {decay:.4g} × {{block}}"
+        return (
+            "decay missing",
+            f"the weight decay of the cost is missing: add {decay:.4g} × {{block}}",
+        )
     for factor, id, how in (
         (-1, "decay sign", "has the wrong sign"),
         (1 / m, "decay factor", f"is divided by m = {m} once too often"),
@@ -353,7 +363,10 @@ def _decay_key(c: float, decay: float, m: int, name: str) -> Key:
     ):
         if np.isclose(c, factor * decay, rtol=1e-4):
             return id, f"the weight decay of {{block}} {how}"
-    return "decay factor", f"the weight decay of {{block}} is {c / decay:.6g} times what it should be"
+    return (
+        "decay factor",
+        f"the weight decay of {{block}} is {c / decay:.6g} times what it should be",
+    )
 
 
 # --- small things ---

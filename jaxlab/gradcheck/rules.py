@@ -209,7 +209,11 @@ def rules_of(p: Pass) -> list[Rule]:
     if p.loss.cancels:
         rules += [_rule(entry, step, L) for step, entry in CANCELLED]
     for l in range(2, L if p.loss.cancels else L + 1):
-        rules += [_rule(entry, "prime", l) for entry in PRIME]
+        formula = ERROR if l == L else HIDDEN
+        rules += [
+            _rule((id, change, f"{text}. Lab sheet: {formula}"), "prime", l)
+            for id, change, text in PRIME
+        ]
     for l in range(2, L):
         rules += [_rule(entry, "back", l) for entry in BACK]
         rules += list(_updated(l))
@@ -291,7 +295,8 @@ def _elsewhere(l: int, L: int) -> Iterator[Rule]:
             )
     # Too little behind δ: the raw error, or W(l)ᵀδ before its derivative.
     what = "the raw error a - y" if n == L else f"W({n})ᵀ δ({n + 1}) without its derivative"
-    for parts in (("W",), ("b",), ("W", "b")):
+    # In both blocks of the first layer it is the derivative missing in δ(2) itself.
+    for parts in (("W",), ("b",), *[("W", "b")] * (n > 2)):
         yield Rule(
             "δ without derivative",
             frozenset((f"left {part}", l) for part in parts),
@@ -323,14 +328,14 @@ def _examples(p: Pass) -> Iterator[Rule]:
             text = f"only the {where} example counts, {how}: sum over all m examples, then divide"
             yield Rule(f"{where} example only", everywhere, _only(keep, factor), text)
             for l in range(1, L):
-                for parts in (("W",), ("b",), ("W", "b")):
+                for parts in (("W",), ("b",), *[("W", "b")] * (L > 2)):
                     steps = frozenset((f"left {part}", l) for part in parts)
                     who = " and ".join(f"{part}{l}" for part in parts)
                     yield Rule(
                         f"{where} example only", steps, _only(keep, factor), f"in {who} {text}"
                     )
     for l in range(1, L):
-        for parts in (("W",), ("b",), ("W", "b")):
+        for parts in (("W",), ("b",), *[("W", "b")] * (L > 2)):
             for where, keep in (("first", slice(1, None)), ("last", slice(None, m - 1))):
                 yield Rule(
                     f"{where} examples missed",

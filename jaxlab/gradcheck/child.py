@@ -24,7 +24,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
-    sys.stdout = sys.stderr = open(os.devnull, "w")
+    sys.stdout = sys.stderr = os.fdopen(os.dup(nowhere), "w")
     if hasattr(signal, "alarm"):  # should nobody be left to end this process
         signal.alarm(seconds)
 
@@ -64,6 +64,8 @@ def load(file: str):
     sys.argv = [file]
     stem = os.path.splitext(name)[0]
     spec = importlib.util.spec_from_file_location(stem, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{name} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(stem, module)
     spec.loader.exec_module(module)

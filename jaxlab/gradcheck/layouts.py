@@ -7,6 +7,7 @@ matrix. A `Layout` turns what a function takes and returns into (W, b) for every
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -140,7 +141,7 @@ def form_of(example: Any, sizes: tuple[int, ...]) -> Form | None:
     if not fitting:
         return None
     flat = isinstance(example, np.ndarray) and example.ndim == 1
-    return Form("as in example()", lambda rng: redrawn(example, rng), tuple(fitting), flat)
+    return Form("as in example()", partial(redrawn, example), tuple(fitting), flat)
 
 
 def redrawn(structure: Any, rng: np.random.Generator) -> Any:
@@ -196,9 +197,9 @@ def in_order(theta: Any, grad: Any) -> Any:
     """The gradient with its dicts in the order of the parameters' dicts."""
     if isinstance(theta, dict) and isinstance(grad, dict) and set(theta) == set(grad):
         return {key: in_order(theta[key], grad[key]) for key in theta}
-    if isinstance(theta, list | tuple) and isinstance(grad, list | tuple):
-        if len(theta) == len(grad):
-            return [in_order(t, g) for t, g in zip(theta, grad, strict=True)]
+    lists = isinstance(theta, list | tuple) and isinstance(grad, list | tuple)
+    if lists and len(theta) == len(grad):
+        return [in_order(t, g) for t, g in zip(theta, grad, strict=True)]
     return grad
 
 
@@ -211,7 +212,7 @@ def _flat(sizes: tuple[int, ...]) -> Iterator[Form]:
             if (order != "no-bias") == biases
         )
         n = layouts[0].length
-        yield Form(f"a vector of {n} numbers", lambda rng, n=n: draw((n,), rng), layouts, True)
+        yield Form(f"a vector of {n} numbers", partial(draw, (n,)), layouts, True)
 
 
 def _structured(sizes: tuple[int, ...]) -> Iterator[Form]:
@@ -220,25 +221,24 @@ def _structured(sizes: tuple[int, ...]) -> Iterator[Form]:
         for bias in ("(n,)", "(1, n)", "(n, 1)"):
             # A single layer is W, b as often as it is W1, b1.
             for kind in ("dict", "list", "pairs", *["plain dict"] * (len(sizes) == 2)):
-                yield Form(
-                    f"a {'list of pairs' if kind == 'pairs' else kind} of arrays",
-                    lambda rng, a=(kind, layout, bias): _drawn(*a, rng), (layout,), False,
-                )  # fmt: skip
+                text = f"a {'list of pairs' if kind == 'pairs' else kind} of arrays"
+                yield Form(text, partial(_arrays, kind, layout, bias), (layout,), False)
         for order in ("bias-first", "bias-last", "no-bias"):
             layout = Layout(order, major, sizes)
-            yield Form(
-                "a list of matrices",
-                lambda rng, p=layout.pieces(): [draw(shape, rng) for _, _, shape in p],
-                (layout,), False,
-            )  # fmt: skip
+            yield Form("a list of matrices", partial(_matrices, layout), (layout,), False)
             if len(sizes) == 2:
-                yield Form(
-                    "a matrix",
-                    lambda rng, p=layout.pieces(): draw(p[0][2], rng), (layout,), False,
-                )  # fmt: skip
+                yield Form("a matrix", partial(_matrix, layout), (layout,), False)
 
 
-def _drawn(kind: str, layout: Layout, bias: str, rng: np.random.Generator) -> Any:
+def _matrices(layout: Layout, rng: np.random.Generator) -> list[Array]:
+    return [draw(shape, rng) for _, _, shape in layout.pieces()]
+
+
+def _matrix(layout: Layout, rng: np.random.Generator) -> Array:
+    return _matrices(layout, rng)[0]
+
+
+def _arrays(kind: str, layout: Layout, bias: str, rng: np.random.Generator) -> Any:
     arrays = {}
     for piece, l, shape in layout.pieces():
         if piece == "b":

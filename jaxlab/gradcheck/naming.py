@@ -8,7 +8,7 @@ named.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -97,7 +97,7 @@ def _by_rules(problem: Problem) -> list[Mistake]:
     mine = problem.stacked(problem.mine)
     passes = problem.passes()
     right = problem.stacked([backward(p) for p in passes])
-    found = [((), _fixes(problem, mine, right))]
+    found: list[tuple[tuple, dict[str, list[Fix]] | None]] = [((), _fixes(problem, mine, right))]
     rules, candidates = [], []
     for rule in rules_of(passes[0]):
         candidate = _candidate(problem, passes, mine, (rule,))
@@ -114,7 +114,7 @@ def _by_rules(problem: Problem) -> list[Mistake]:
         return []
     mistakes: dict[tuple[str, str], Mistake] = {}
     for ruled, fixes in found:
-        if _length(ruled, fixes) == best:
+        if fixes is not None and _length(ruled, fixes) == best:
             for mistake in [*_ruled(problem, right, ruled), *_fixed(problem, fixes)]:
                 mistakes.setdefault((mistake.id, mistake.block), mistake)
     return list(mistakes.values())
@@ -403,6 +403,3 @@ def _same(one: Blocks, other: Blocks, tolerance: float) -> bool:
 def _ratio(one: Array, other: Array) -> float:
     size = float((other * other).sum())
     return float((one * other).sum()) / size if size else float("nan")
-
-
-Namer = Callable[[Problem], list[Mistake]]

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,7 @@ def roles_of(function: dict) -> list[tuple[str, str, bool]]:
 
     Raises `CheckError` where a required one is not recognised.
     """
-    roles = []
+    roles: list[tuple[str, str, bool]] = []
     for parameter in function["parameters"][1:]:
         role = role_of(parameter["name"])
         if role is None and parameter["required"]:
@@ -186,7 +187,9 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
             for form in _asked(forms(sizes, flat_first), options):
                 for examples in [options.examples] if options.examples else ["rows", "columns"]:
                     values = _values(sizes, x, y, classes, examples, labels)
-                    args, named, hidden = [], {}, iter(sizes[1:-1])
+                    args: list[Any] = []
+                    named: dict[str, Any] = {}
+                    hidden = iter(sizes[1:-1])
                     for name, role, keyword in roles:
                         value = next(hidden, sizes[1]) if role == "n_hidden" else values[role]
                         # By name after a default that is left alone.
@@ -260,7 +263,7 @@ def _calls_of_example(function: dict, example: list, options: Options) -> Iterat
     data = by_role.get("data", arrays[:1])
     target = by_role.get("target", arrays[1:2])
     decay = next((float(v) for v in by_role.get("decay", []) if np.ndim(v) == 0), 0.0)
-    unknown = Form("as in example()", lambda rng: redrawn(theta, rng), (), False)
+    unknown = Form("as in example()", partial(redrawn, theta), (), False)
     call = Call(unknown, (), "", "", np.zeros((0, 0)), np.zeros((0, 0)), rest, {}, decay)
     if data and isinstance(data[0], np.ndarray) and data[0].ndim == 2:
         for examples in [options.examples] if options.examples else ["rows", "columns"]:

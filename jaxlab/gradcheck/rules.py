@@ -252,7 +252,7 @@ def _elsewhere(l: int, L: int) -> Iterator[Rule]:
             yield Rule(
                 "a of another layer",
                 frozenset({("into", l)}),
-                lambda p, _, right, j=j: alike(p.a[j], right),
+                _a_of(j),
                 f"W{l}'s gradient has {'x' if j == 1 else f'a({j})'} where "
                 f"{'x' if l == 1 else f'a({l})'} belongs: " + GRADIENTS.format(l=l, n=n),
             )
@@ -261,14 +261,14 @@ def _elsewhere(l: int, L: int) -> Iterator[Rule]:
                 yield Rule(
                     "δ of another layer",
                     frozenset({(f"left {part}", l)}),
-                    lambda p, _, right, j=j: alike(p.delta[j], right),
+                    _delta_of(j),
                     f"{part}{l}'s gradient has δ({j}) where δ({n}) belongs: "
                     + GRADIENTS.format(l=l, n=n),
                 )
             yield Rule(
                 "δ of another layer",
                 frozenset({("left W", l), ("left b", l)}),
-                lambda p, _, right, j=j: alike(p.delta[j], right),
+                _delta_of(j),
                 f"the gradients of W{l} and b{l} have δ({j}) where δ({n}) belongs: "
                 + GRADIENTS.format(l=l, n=n),
             )
@@ -276,20 +276,20 @@ def _elsewhere(l: int, L: int) -> Iterator[Rule]:
             yield Rule(
                 "derivative of another layer",
                 frozenset({("prime", l)}),
-                lambda p, _, right, j=j: alike(p.derivative(j), right),
+                _derivative_of(j),
                 f"δ({l}) has the derivative of layer {j}: " + HIDDEN.format(l=l, n=n),
             )
             yield Rule(
                 "W of another layer",
                 frozenset({("back", l)}),
-                lambda p, _, right, j=j: p.delta[l + 1] @ p.W.get(j, nothing_like(right)),
+                _back_through(l + 1, j),
                 f"δ({l}) uses W({j}): " + HIDDEN.format(l=l, n=n),
             )
         if 1 < l < L - 1 and j == L:
             yield Rule(
                 "δ of another layer",
                 frozenset({("back", l)}),
-                lambda p, _, right, j=j: p.delta[j] @ p.W[l],
+                _back_through(j, l),
                 f"δ({l}) is computed from δ({j}), it must be from δ({n}): "
                 + HIDDEN.format(l=l, n=n),
             )
@@ -306,9 +306,24 @@ def _elsewhere(l: int, L: int) -> Iterator[Rule]:
         )
 
 
-def nothing_like(right: np.ndarray) -> np.ndarray:
-    """A matrix that fits nothing: a product with it is a ValueError."""
-    return np.zeros((right.size + 1, 1))
+Change = Callable[[Pass, int, np.ndarray], np.ndarray]
+
+
+def _a_of(j: int) -> Change:
+    return lambda p, _, right: alike(p.a[j], right)
+
+
+def _delta_of(j: int) -> Change:
+    return lambda p, _, right: alike(p.delta[j], right)
+
+
+def _derivative_of(j: int) -> Change:
+    return lambda p, _, right: alike(p.derivative(j), right)
+
+
+def _back_through(j: int, l: int) -> Change:
+    """δ(j) sent back through W(l); no such layer of weights: it does not fit."""
+    return lambda p, _, right: p.delta[j] @ p.W[l] if l in p.W else nothing()
 
 
 def _examples(p: Pass) -> Iterator[Rule]:
@@ -354,7 +369,7 @@ def _examples(p: Pass) -> Iterator[Rule]:
         )
 
 
-def _only(keep: slice, factor: float = 1.0) -> Callable[[Pass, int, np.ndarray], np.ndarray]:
+def _only(keep: slice, factor: float = 1.0) -> Change:
     def change(p: Pass, l: int, delta: np.ndarray) -> np.ndarray:
         kept = np.zeros_like(delta)
         kept[keep] = factor * delta[keep]
@@ -378,14 +393,16 @@ def _units(p: Pass) -> Iterator[Rule]:
                 yield Rule(
                     "unit left out",
                     frozenset({("back", l - 1)}),
-                    lambda p, l, right, unit=unit: (
-                        right - p.delta[l + 1][:, unit : unit + 1] * p.W[l][unit]
-                    ),
+                    _back_without(unit),
                     f"δ({l - 1}) leaves out the {where} unit of layer {l}: sum over all {units}",
                 )
 
 
-def _without(unit: int) -> Callable[[Pass, int, np.ndarray], np.ndarray]:
+def _back_without(unit: int) -> Change:
+    return lambda p, l, right: right - p.delta[l + 1][:, unit : unit + 1] * p.W[l][unit]
+
+
+def _without(unit: int) -> Change:
     def change(p: Pass, l: int, delta: np.ndarray) -> np.ndarray:
         kept = delta.copy()
         kept[:, unit] = 0

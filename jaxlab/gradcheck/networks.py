@@ -93,7 +93,7 @@ class Pass:
     """The pieces of one forward and backward pass, in the lab sheet's symbols.
 
     params: (W, b) for each layer of weights, W (units out, units in). x: (m, units in), y: (m,
-    units out). `backward` adds error (a - y), back, prime and delta, by layer. t is the unknown
+    units out). `backward` adds back (a - y, or Wᵀδ), prime and delta, by layer. t is the unknown
     of a rule that has one (the step of an update).
     """
 
@@ -158,10 +158,9 @@ def backward(p: Pass, rules: Sequence[Rule] = ()) -> Blocks:
         return value
 
     L = p.L
-    p.error = step("error", L, step("output", L, p.a[L]) - step("target", L, p.y))
-    p.back[L] = p.error
-    p.prime[L] = step("prime", L, np.ones_like(p.error) if p.loss.cancels else p.derivative(L))
-    p.delta[L] = step("delta", L, p.error * p.prime[L])
+    p.back[L] = step("error", L, step("output", L, p.a[L]) - step("target", L, p.y))
+    p.prime[L] = step("prime", L, np.ones_like(p.y) if p.loss.cancels else p.derivative(L))
+    p.delta[L] = step("delta", L, p.back[L] * p.prime[L])
     for l in range(L - 1, 1, -1):
         p.back[l] = step("back", l, p.delta[l + 1] @ p.W[l])
         p.prime[l] = step("prime", l, p.derivative(l))

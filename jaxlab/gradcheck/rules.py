@@ -116,8 +116,8 @@ CANCELLED: tuple[tuple[str, Entry], ...] = (
         "δ({l}) = a({l}) - y")),
     ("delta", (
         "softmax treated elementwise", lambda p, l, d: -p.y * (1 - p.a[l]),
-        "δ({l}) = -(y/a) × a(1 - a): only the term of the right class is there. The derivatives "
-        "of all outputs add up to δ({l}) = a({l}) - y")),
+        "δ({l}) = -(y/a) × a(1 - a), which is a - y at the right class and 0 at all others: the "
+        "derivatives of all outputs add up to δ({l}) = a({l}) - y")),
     ("delta", (
         "derivative of the output missing", lambda p, l, d: -p.y / p.a[l],
         "δ({l}) is ∂J/∂a = -y/a: times the derivative of the output it is a({l}) - y")),
@@ -126,10 +126,7 @@ CANCELLED: tuple[tuple[str, Entry], ...] = (
         lambda p, l, d: (p.a[l] - p.y) / (p.a[l] * (1 - p.a[l])),
         "δ({l}) is ∂J/∂a = (a - y)/(a(1 - a)): times a(1 - a) it is a({l}) - y")),
     ("delta", (
-        "target only at the right class", lambda p, l, d: (p.a[l] - p.y) * p.y,
-        "δ({l}) is a - y at the right class alone: at the other classes it is a({l})")),
-    ("delta", (
-        "target only at the right class", lambda p, l, d: (p.a[l] - p.y) * (1 - p.y),
+        "target only at the wrong classes", lambda p, l, d: (p.a[l] - p.y) * (1 - p.y),
         "δ({l}) is zero at the right class: there it is a({l}) - 1")),
 )  # fmt: skip
 
@@ -203,44 +200,60 @@ def gradient(p: Pass, l: int) -> np.ndarray:
 
 
 def rules_of(p: Pass) -> list[Rule]:
-    """Every rule that can be broken in a network like that of p."""
+    """Every rule that can be broken in a network like that of p.
+
+    In one layer, or in all of them, as a loop over layers or one function for σ′ does it.
+    """
     L = p.L
-    rules = [_rule(entry, step, L) for step, entry in OUTPUT]
+    rules = [_rule(entry, step, [L]) for step, entry in OUTPUT]
     if p.loss.cancels:
-        rules += [_rule(entry, step, L) for step, entry in CANCELLED]
-    for l in range(2, L if p.loss.cancels else L + 1):
-        formula = ERROR if l == L else HIDDEN
+        rules += [_rule(entry, step, [L]) for step, entry in CANCELLED]
+    hidden, weights = list(range(2, L)), list(range(1, L))
+    for layers in _one_or_all(hidden, [] if p.loss.cancels else [*hidden, L]):
+        formula = ERROR if layers == [L] else HIDDEN
         rules += [
-            _rule((id, change, f"{text}. Lab sheet: {formula}"), "prime", l)
+            _rule((id, change, f"{text}. Lab sheet: {formula}"), "prime", layers)
             for id, change, text in PRIME
         ]
-    for l in range(2, L):
-        rules += [_rule(entry, "back", l) for entry in BACK]
-        rules += list(_updated(l))
-    for l in range(1, L):
-        rules += [_rule(entry, "into", l) for entry in INTO]
+    for layers in _one_or_all(hidden):
+        rules += [_rule(entry, "back", layers) for entry in BACK]
+        rules.append(_updated(layers))
+    for layers in _one_or_all(weights, hidden):
+        rules += [_rule(entry, "into", layers) for entry in INTO]
+    for l in weights:
         rules += list(_elsewhere(l, L))
     rules += list(_examples(p))
     rules += list(_units(p))
     return rules
 
 
-def _rule(entry: Entry, step: str, l: int) -> Rule:
+def _one_or_all(*several: list[int]) -> list[list[int]]:
+    """Each layer alone, then each list of several together."""
+    single = dict.fromkeys(l for layers in several for l in layers)
+    together = {tuple(layers) for layers in several if len(layers) > 1}
+    return [[l] for l in single] + [list(layers) for layers in sorted(together)]
+
+
+def _rule(entry: Entry, step: str, layers: list[int]) -> Rule:
     id, change, explanation = entry
-    text = explanation.format(l=l, n=l + 1)
-    return Rule(id, frozenset({(step, l)}), change, text)
+    l, n = (layers[0], layers[0] + 1) if len(layers) == 1 else ("l", "l+1")
+    text = explanation.format(l=l, n=n)
+    if len(layers) > 1:
+        text = f"in every layer l of {', '.join(map(str, layers))}: {text}"
+    return Rule(id, frozenset((step, layer) for layer in layers), change, text)
 
 
-def _updated(l: int) -> Iterator[Rule]:
+def _updated(layers: list[int]) -> Rule:
     """W(l) already updated when δ(l) is computed from it; the step is unknown."""
-    yield Rule(
+    l = "l" if len(layers) > 1 else layers[0]
+    return Rule(
         "W already updated",
-        frozenset({("back", l)}),
-        lambda p, _, right: right - p.t * p.delta[l + 1] @ gradient(p, l),
-        f"δ({l}) uses W{l} after its update (W{l} - {{t:.3g}} × its gradient): compute every δ "
-        "first, then update",
+        frozenset(("back", layer) for layer in layers),
+        lambda p, l, right: right - p.t * p.delta[l + 1] @ gradient(p, l),
+        f"δ({l}) uses W({l}) after its update (W({l}) - {{t:.3g}} × its gradient): compute every "
+        "δ first, then update",
         free=True,
-        fits=f"W{l - 1}",
+        fits=f"W{max(layers) - 1}",
     )
 
 

@@ -1,7 +1,7 @@
 """The verdict on a function of somebody's file: right, wrong, or unchecked and why."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ def _by_network(found: Recognised, report: Report) -> None:
             return
     few = slice(0, POINTS_FOR_NAMES)
     problem = Problem(mine[few], params[few], call.x, call.y, found.network, TOLERANCE[call.dtype])
-    mistakes = name_mistakes(problem)
+    mistakes = name_mistakes(problem) or _packed_and_wrong(found, problem, report)
     report.mistakes = [asdict(mistake) for mistake in mistakes]
     named_blocks = {name for mistake in mistakes for name in mistake.block.split(", ")}
     if not set(report.wrong) <= named_blocks:
@@ -194,6 +194,21 @@ def _other_order(found: Recognised, layout, other, report: Report) -> dict[str, 
             f"parameters are {layout.text(found.call.form.flat)}: pack both alike",
         )
     )
+
+
+def _packed_and_wrong(found: Recognised, problem: Problem, report: Report) -> list[Mistake]:
+    """A gradient that is packed in another order and wrong as well."""
+    for other in found.call.form.layouts:
+        if other == found.layout or other.major != found.layout.major:
+            continue
+        try:
+            mine = _mine(found, other)[:POINTS_FOR_NAMES]
+        except ValueError:
+            continue
+        mistakes = name_mistakes(replace(problem, mine=mine), pairs=False)
+        if mistakes:
+            return [Mistake(**_other_order(found, found.layout, other, report)), *mistakes]
+    return []
 
 
 def _wrong_form(found: Recognised, right: Blocks, report: Report) -> None:

@@ -10,6 +10,7 @@ named.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -45,9 +46,19 @@ class Problem:
     def passes(self) -> list[Pass]:
         return [Pass(params, self.x, self.y, self.network) for params in self.params]
 
+    @cached_property
+    def floor(self) -> float:
+        """Gradients below this are rounding errors of zero."""
+        norms = [np.linalg.norm(g) for p in self.passes() for g in backward(p).values()]
+        return max(1e-13, 3e-2 * self.tolerance * (self.tolerance > 1e-6)) * float(max(norms))
+
     def stacked(self, blocks: Sequence[Blocks]) -> Blocks:
-        """Block → its values at all points, (points, *shape)."""
-        return {name: np.stack([b[name] for b in blocks]) for name in self.mine[0]}
+        """Block → its values at all points, (points, *shape); rounding errors of zero are 0."""
+        values = {name: np.stack([b[name] for b in blocks]) for name in self.mine[0]}
+        return {
+            name: value if not np.linalg.norm(value) <= self.floor else np.zeros_like(value)
+            for name, value in values.items()
+        }
 
 
 # One thing that is wrong with a block alone: (id, detail); the same key in several blocks is one
@@ -56,13 +67,15 @@ Key = tuple[str, str]
 Fix = tuple[Key, ...]
 
 
-def name_mistakes(problem: Problem) -> list[Mistake]:
+def name_mistakes(problem: Problem, pairs: bool = True) -> list[Mistake]:
     """The mistakes that explain the gradient to rounding; none where nothing does.
+
+    pairs: try two rules of the network at once as well.
 
     Rules of the network first, numbers alone (`name_from_numbers`) where no rule explains them.
     """
     with np.errstate(all="ignore"):
-        return _by_rules(problem) or _by_numbers(problem)
+        return _by_rules(problem, pairs) or _by_numbers(problem)
 
 
 def what_is_known(problem: Problem) -> str:
@@ -93,7 +106,7 @@ def what_is_known(problem: Problem) -> str:
 # --- explanations: rules, and what they leave to single blocks ---
 
 
-def _by_rules(problem: Problem) -> list[Mistake]:
+def _by_rules(problem: Problem, pairs: bool) -> list[Mistake]:
     mine = problem.stacked(problem.mine)
     passes = problem.passes()
     right = problem.stacked([backward(p) for p in passes])
@@ -107,7 +120,7 @@ def _by_rules(problem: Problem) -> list[Mistake]:
             candidates.append(candidate)
             found.append(((candidate[1],), _fixes(problem, mine, candidate[0])))
     best = min((_length(ruled, fixes) for ruled, fixes in found), default=MOST_MISTAKES + 1)
-    if best > 1:
+    if best > 1 and pairs:
         found += list(_pairs(problem, passes, mine, rules, [c[0] for c in candidates]))
     best = min(_length(ruled, fixes) for ruled, fixes in found)
     if best > MOST_MISTAKES:
@@ -154,7 +167,13 @@ def _candidate(problem, passes, mine, rules: Sequence[Rule]):
             for p in passes:
                 p.t = 1.0
             slope = problem.stacked([backward(p, rules) for p in passes])[free.fits] - start
-            t = _ratio(mine[free.fits] - _decay(problem)[free.fits] - start, slope)
+            if not (np.isfinite(slope).all() and np.isfinite(start).all()):
+                return None
+            # mine = k (start + t slope): the update, and perhaps a factor besides.
+            data = (mine[free.fits] - _decay(problem)[free.fits]).ravel()
+            columns = np.stack([start.ravel(), slope.ravel()], axis=1)
+            k, kt = np.linalg.lstsq(columns, data, rcond=None)[0]
+            t = float(kt / k)
             if not np.isfinite(t) or abs(t) < 1e-9:
                 return None
             for p in passes:
@@ -196,6 +215,10 @@ def _ruled(problem: Problem, right: Blocks, ruled: tuple) -> Iterator[Mistake]:
 def _fixed(problem: Problem, fixes: Mapping[str, list[Fix]]) -> Iterator[Mistake]:
     for (id, detail), names in _chosen(fixes).items():
         block = ", ".join(names)
+        if len(names) > 1:
+            detail = detail.replace("{block} is", "{block} are").replace(
+                "{block} has", "{block} have"
+            )
         yield Mistake(id, block, detail.replace("{block}", block))
 
 
@@ -207,7 +230,7 @@ def _fixes(problem: Problem, mine: Blocks, candidate: Blocks) -> dict[str, list[
     theta = problem.stacked([named(params) for params in problem.params])
     fixes: dict[str, list[Fix]] = {}
     for name in mine:
-        found = list(_block_fixes(problem, name, mine[name], candidate, theta[name]))
+        found = list(_block_fixes(problem, name, mine, candidate, theta[name]))
         if not found:
             return None
         shortest = min(map(len, found))
@@ -215,8 +238,9 @@ def _fixes(problem: Problem, mine: Blocks, candidate: Blocks) -> dict[str, list[
     return fixes
 
 
-def _block_fixes(problem, name: str, mine: Array, candidate: Blocks, theta: Array):
+def _block_fixes(problem, name: str, every: Blocks, candidate: Blocks, theta: Array):
     """Fixes, from the simplest: nothing, a factor, a weight decay, another form of the block."""
+    mine = every[name]
     decay = problem.network.decay.get(name, 0.0)
     g, tolerance = candidate[name], problem.tolerance
     data = mine - decay * theta
@@ -228,26 +252,25 @@ def _block_fixes(problem, name: str, mine: Array, candidate: Blocks, theta: Arra
         return
     if not mine.any():
         yield (("zero", "{block} is zero: it never gets its gradient"),)
-        return
     k = _ratio(mine, g + decay * theta)
-    if _close(mine, k * (g + decay * theta), tolerance):
+    if k and _close(mine, k * (g + decay * theta), tolerance):
         yield (_factor(k, problem.m, len(theta[0])),)
         return
     if decay:
         k = _ratio(data, g)
-        if _close(data, k * g, tolerance):
+        if k and _close(data, k * g, tolerance):
             yield (_factor(k, problem.m, len(theta[0])),)
             return
     c = _ratio(mine - g, theta)
     if _close(mine, g + c * theta, tolerance):
         yield (_decay_key(c, decay, problem.m, name),)
         return
-    for key, form, factors in _forms(name, data, candidate):
+    for key, form, factors in _forms(name, data, candidate, every, tolerance):
         if _close(data, form, tolerance):
             yield (key,)
             continue
         k = _ratio(data, form)
-        if _close(data, k * form, tolerance):
+        if k and _close(data, k * form, tolerance):
             m, units = problem.m, data[0].size
             listed = factors and any(np.isclose(k, f) for f in (1, m, 1 / units, m / units))
             yield (key,) if listed else (key, _factor(k, m, len(theta[0])))
@@ -262,7 +285,9 @@ def _block_fixes(problem, name: str, mine: Array, candidate: Blocks, theta: Arra
             )
 
 
-def _forms(name: str, data: Array, candidate: Blocks) -> Iterator[tuple[Key, Array, bool]]:
+def _forms(
+    name: str, data: Array, candidate: Blocks, mine: Blocks, tolerance: float
+) -> Iterator[tuple[Key, Array, bool]]:
     """Other forms of a block: (what it is called, its values, factors belong to it)."""
     g = candidate[name]
     points = len(g)
@@ -314,7 +339,14 @@ def _forms(name: str, data: Array, candidate: Blocks) -> Iterator[tuple[Key, Arr
     for other, theirs in candidate.items():
         if other != name and theirs.shape == g.shape:
             pair = " and ".join(sorted((name, other)))
-            yield ("swapped", f"the gradients of {pair} are swapped or the same"), theirs, False
+            if _close(mine[other], g, tolerance):
+                yield ("swapped", f"the gradients of {pair} are swapped"), theirs, False
+            elif g.ndim == 3:  # of biases it is δ of another layer
+                yield (
+                    ("gradient of another block", f"{{block}} has the gradient of {other}"),
+                    theirs,
+                    False,
+                )
 
 
 def _factor(k: float, m: int, units: int) -> Key:

@@ -134,11 +134,10 @@ CANCELLED: tuple[tuple[str, Entry], ...] = (
 BACK: tuple[Entry, ...] = (
     ("W not transposed", lambda p, l, _: p.delta[l + 1] @ p.W[l].T,
      "δ({l}) uses W({l}) where W({l})ᵀ belongs: " + HIDDEN),
-    ("W reshaped", lambda p, l, _: p.delta[l + 1] @ p.W[l].T.reshape(p.W[l].shape),
+    ("W reshaped", lambda p, l, _: p.delta[l + 1] @ reread(p.W[l].T, p.W[l].shape),
      "δ({l}) uses W({l}) read in the other order (rows for columns)"),
-    ("W reshaped",
-     lambda p, l, _: p.delta[l + 1] @ p.W[l].reshape(-1, order="F").reshape(p.W[l].shape),
-     "δ({l}) uses W({l}) read in the other order (columns for rows)"),
+    ("W reshaped", lambda p, l, _: p.delta[l + 1] @ reread(p.W[l], p.W[l].shape[::-1]).T,
+     "δ({l}) uses W({l}) read in the other order (columns for rows): transpose it, don't reshape"),
     ("W missing in δ", lambda p, l, s: alike(p.delta[l + 1], s),
      "δ({l}) is δ({n}) without W({l})ᵀ: " + HIDDEN),
     ("W missing in δ", lambda p, l, s: p.delta[l + 1].sum(axis=1, keepdims=True) + 0 * s,
@@ -188,6 +187,11 @@ def nothing() -> np.ndarray:
 
 def alike(value: np.ndarray, other: np.ndarray) -> np.ndarray:
     return value if value.shape == other.shape else nothing()
+
+
+def reread(W: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """W's numbers in another shape; of a square W that is no more than its transposition."""
+    return W.reshape(shape) if len(set(shape)) > 1 else nothing()
 
 
 def with_bias(p: Pass, l: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from jaxlab.gradcheck.judge import Report, _check
 from jaxlab.gradcheck.recognize import Options
 
 
-class InProcess:
+class InProcess(process.Theirs):
     """Answers like `process.Theirs`."""
 
     def __init__(self, source: str) -> None:

@@ -258,7 +258,8 @@ OUTPUT_MISTAKES = [
 
 OTHERS = [
     # 1/m, sums, factors
-    ("1/m forgotten in W", "1/m forgotten", "rows", "dW = delta.T @ a[l] / m", "dW = delta.T @ a[l]"),
+    ("1/m forgotten in W", "1/m forgotten", "rows", "dW = delta.T @ a[l] / m",
+     "dW = delta.T @ a[l]"),
     ("1/m twice in W1", "1/m twice", "columns", "data.T / m", "data.T / m / m"),
     ("2/m for 1/m in b", "factor", "rows", "axis=0) / m", "axis=0) * 2 / m"),
     ("b1 summed, not averaged", "1/m forgotten", "columns", "delta2.sum(axis=1) / m",
@@ -322,11 +323,14 @@ OTHERS = [
      (SQUARED,)),
     ("raw error in b2", "δ without derivative", "loops", "db2[k] += d3[k]",
      "db2[k] += (a3[k] - t[k])", (SQUARED,)),
-    ("first hidden unit left out", "unit left out", "loops", "for j in range(n_hid):\n            for k in",
+    ("first hidden unit left out", "unit left out", "loops",
+     "for j in range(n_hid):\n            for k in",
      "for j in range(1, n_hid):\n            for k in"),
-    ("last hidden unit left out", "unit left out", "loops", "for j in range(n_hid):\n            for k in",
+    ("last hidden unit left out", "unit left out", "loops",
+     "for j in range(n_hid):\n            for k in",
      "for j in range(n_hid - 1):\n            for k in"),
-    ("last output left out of δ2", "unit left out", "loops", "for k in range(n_out):\n                d2",
+    ("last output left out of δ2", "unit left out", "loops",
+     "for k in range(n_out):\n                d2",
      "for k in range(n_out - 1):\n                d2"),
     ("last output left out", "unit left out", "loops", "for k in range(n_out):\n            db2",
      "for k in range(n_out - 1):\n            db2"),

@@ -15,13 +15,14 @@ import numpy as np
 
 from jaxlab.gradcheck.networks import Array
 
-# id: (the kinds of pieces in order for two layers, in words). B is a matrix with a bias column.
+# id (that of --layout): in words, the likeliest first.
 ORDERS = {
     "WbWb": "W1, b1, W2, b2, …",
     "WWbb": "W1, W2, …, b1, b2, …",
+    # Column by column it is b1, W1, b2, W2 as well; this one is what people mean.
+    "bias-first": "W1, W2, … with the bias as first column",
     "bWbW": "b1, W1, b2, W2, …",
     "bbWW": "b1, b2, …, W1, W2, …",
-    "bias-first": "W1, W2, … with the bias as first column",
     "bias-last": "W1, W2, … with the bias as last column",
     "no-bias": "W1, W2, … without biases",
 }

@@ -10,6 +10,7 @@ the output, W[l] leads from layer l to layer l + 1.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -148,15 +149,11 @@ def backward(p: Pass, rules: Sequence[Rule] = ()) -> Blocks:
     Without weight decay. Raises ValueError where a broken rule makes shapes that do not fit.
     """
 
-    def step(name: str, l: int, right: Array) -> Array:
-        value = right
-        for rule in rules:
-            if (name, l) in rule.steps:
-                value = rule.change(p, l, value)
-        if value.shape != right.shape:
-            raise ValueError(f"{name} of layer {l} has shape {value.shape}")
-        return value
-
+    changes: dict[tuple[str, int], list[Callable]] = {}
+    for rule in rules:
+        for key in rule.steps:
+            changes.setdefault(key, []).append(rule.change)
+    step = partial(_step, p, changes)
     L = p.L
     p.back[L] = step("error", L, step("output", L, p.a[L]) - step("target", L, p.y))
     p.prime[L] = step("prime", L, np.ones_like(p.y) if p.loss.cancels else p.derivative(L))
@@ -172,6 +169,16 @@ def backward(p: Pass, rules: Sequence[Rule] = ()) -> Blocks:
         grads[f"W{l}"] = factor * step("left W", l, p.delta[l + 1]).T @ into
         grads[f"b{l}"] = factor * step("left b", l, p.delta[l + 1]).sum(axis=0)
     return grads
+
+
+def _step(p, changes, name, l, right):
+    """The right value, or what the broken rules make of it."""
+    value = right
+    for change in changes.get((name, l), ()):
+        value = change(p, l, value)
+    if value is not right and value.shape != right.shape:
+        raise ValueError(f"{name} of layer {l} has shape {value.shape}, not {right.shape}")
+    return value
 
 
 def cost_and_grad(params: Params, x: Array, y: Array, network: Network) -> tuple[float, Blocks]:

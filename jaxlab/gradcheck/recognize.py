@@ -45,6 +45,8 @@ LABELS = {
     "from-1-column": "labels 1 … K, (m, 1)",
     "none": "no labels: an autoencoder, y = x",
 }
+# After so many ways that run but compute no known cost, it is another cost.
+MOST_TRIES = 12
 # A cost fits where this fraction of it at most is left over, in float64 and float32.
 COST_TOLERANCE = {"float64": 1e-8, "float32": 2e-5}
 
@@ -128,7 +130,8 @@ def _nice(value: float, table: dict[str, float]) -> str:
 def role_of(name: str) -> str | None:
     """The role of an argument by its name: data, target, n_in, …; None where it is unknown."""
     plain = name.lower().replace("_", "")
-    for word in (plain, re.sub("^(train|batch|mini)|(train|batch|data|set|s)$", "", plain)):
+    shorter = (re.sub("^(train|batch|mini)", "", plain), re.sub("(train|batch|set|s)$", "", plain))
+    for word in (plain, *shorter):
         if word in ROLE_OF:
             return ROLE_OF[word]
         if word.rstrip("0123456789") in (
@@ -260,8 +263,14 @@ def _calls_of_example(function: dict, example: list, options: Options) -> Iterat
     for name, value in zip(names, rest, strict=False):
         by_role.setdefault(role_of(name) or "", []).append(value)
     arrays = [v for v in rest if isinstance(v, np.ndarray) and v.size > 1]
-    data = by_role.get("data", arrays[:1])
-    target = by_role.get("target", arrays[1:2])
+    data, target = (
+        [v for v in by_role.get(role, []) if isinstance(v, np.ndarray) and v.size > 1]
+        for role in ("data", "target")
+    )
+    if not data:
+        data = [v for v in arrays if not any(v is t for t in target)][:1]
+    if not target:
+        target = [v for v in arrays if not any(v is d for d in data)][:1]
     decay = next((float(v) for v in by_role.get("decay", []) if np.ndim(v) == 0), 0.0)
     unknown = Form("as in example()", partial(redrawn, theta), (), False)
     call = Call(unknown, (), "", "", np.zeros((0, 0)), np.zeros((0, 0)), rest, {}, decay)
@@ -414,16 +423,21 @@ def find(
     works.
     """
     rng = np.random.default_rng(options.seed + 1)
-    works, errors = None, Counter[str]()
+    works, errors, tries = None, Counter[str](), 0
     for call in calls(function, example, options):
         one = call.form.make(rng)
-        results, error = theirs(call, [one])
+        results, error = theirs(call, [one, one])
         if error or not np.isfinite(results[0][0]):
             errors[error or f"J is {results[0][0]}"] += 1
             continue
+        if _differs(*results):
+            raise CheckError(
+                "two calls with the same arguments give different numbers (dropout, random noise, "
+                "something kept between calls?): fix the seed inside the function, then check again"
+            )
         more = [call.form.make(rng) for _ in range(points_needed(call.sizes or (1, 1, 1)) - 1)]
         results_of_more, error = theirs(call, more)
-        call.points, call.results = [one, *more], results + results_of_more
+        call.points, call.results = [one, *more], results[:1] + results_of_more
         if error:
             errors[error] += 1
             continue
@@ -431,6 +445,9 @@ def find(
         if found:
             return found, call
         works = works or call
+        tries += 1
+        if tries == MOST_TRIES:
+            break
     if works is None:
         error = errors.most_common(1)[0][0] if errors else "no layout of that name fits"
         raise CheckError(
@@ -438,3 +455,8 @@ def find(
             "add a function example() to the file that returns its arguments, the parameters first"
         )
     return None, works
+
+
+def _differs(one: tuple[float, Any], other: tuple[float, Any]) -> bool:
+    pairs = zip(raw_leaves(one[1]), raw_leaves(other[1]), strict=True)
+    return one[0] != other[0] or any(not np.array_equal(a, b, equal_nan=True) for a, b in pairs)

@@ -1,6 +1,9 @@
 """Naming a mistake: planted in independent programs, rejected always, named right, never wrong."""
 
+import json
+import subprocess
 from itertools import pairwise
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -68,91 +71,33 @@ def test_every_cost_has_its_gradient(loss, hidden):
             assert grads[name].ravel()[i] == pytest.approx((J[0] - J[1]) / 2e-5, abs=1e-8)
 
 
-def one(planted_one, loss, seed):
-    """The report on one planted mistake, with random sizes, parameters and data."""
-    rng = np.random.default_rng(seed)
-    if planted_one.square:
-        sizes = (int(rng.integers(4, 7)),) * 3
-    elif planted_one.program == "rows":
-        sizes = DEEP[rng.integers(0 if planted_one.old.startswith("delta = ") else 1, 4)]
-    else:
-        sizes = tuple(int(n) for n in rng.choice(np.arange(3, 9), 3, replace=False))
-    return verdict(planted.write(planted_one.program, loss, (planted_one,)), sizes, seed)
+def rates(python, *arguments):
+    """What planted_rates.py counts, with the installed jaxlab: types are not checked there, and
+    thousands of backward passes take their usual time."""
+    script = Path(__file__).with_name("planted_rates.py")
+    done = subprocess.run(
+        [python, script, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    counted = json.loads(done.stdout)
+    print({name: number for name, number in counted.items() if name != "failures"})
+    return counted
 
 
-def rates(cases):
-    """(rejected, named right, named wrong, which were not named right) of single mistakes."""
-    rejected = right = wrong = 0
-    failures = []
-    for mistake, loss, seed in cases:
-        report = one(mistake, loss, seed)
-        ids = {found["id"] for found in report.mistakes}
-        rejected += report.verdict == "wrong"
-        right += bool(ids & mistake.ids)
-        wrong += bool(ids) and not ids & mistake.ids
-        if not ids & mistake.ids:
-            failures.append((mistake.name, mistake.program, loss, seed, ids))
-    return rejected, right, wrong, failures
-
-
-def test_planted_mistakes_are_rejected_and_named():
+@pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.slow)])
+def test_planted_mistakes_are_rejected_and_named(python, rounds):
     assert len({p.name for p in planted.MISTAKES}) >= 60
-    cases = [(p, p.losses[i % len(p.losses)], i) for i, p in enumerate(planted.MISTAKES)]
-    rejected, right, wrong, failures = rates(cases)
-    print(f"{len(cases)} planted, {rejected} rejected, {right} named right, {wrong} named wrong")
-    assert rejected == len(cases)
-    assert right >= 0.95 * len(cases), failures
-    assert wrong == 0, failures
-
-
-@pytest.mark.slow
-def test_planted_mistakes_with_every_loss_and_many_parameters():
-    cases = [
-        (p, loss, 1000 * seed + i)
-        for seed in range(1, 6)
-        for i, p in enumerate(planted.MISTAKES)
-        for loss in p.losses
-    ]
-    rejected, right, wrong, failures = rates(cases)
-    print(f"{len(cases)} planted, {rejected} rejected, {right} named right, {wrong} named wrong")
-    assert rejected == len(cases)
-    assert right >= 0.95 * len(cases), failures
-    assert wrong == 0, failures
-
-
-def pairs(count, seed):
-    """(rejected, both named) of pairs of mistakes in one program."""
-    rng = np.random.default_rng(seed)
-    rejected = both = done = 0
-    failures = []
-    while done < count:
-        a, b = (planted.MISTAKES[i] for i in rng.integers(0, len(planted.MISTAKES), 2))
-        losses = [loss for loss in a.losses if loss in b.losses]
-        if a.program != b.program or a.name == b.name or not losses:
-            continue
-        loss = losses[rng.integers(len(losses))]
-        try:
-            source = planted.write(a.program, loss, (a, b))
-        except AssertionError:  # both in the same line
-            continue
-        sizes = (5, 5, 5) if a.square or b.square else (6, 4, 3, 5)
-        sizes = sizes if a.program == "rows" or len(sizes) == 3 else (7, 4, 5)
-        done += 1
-        report = verdict(source, sizes, seed=done)
-        ids = {found["id"] for found in report.mistakes}
-        rejected += report.verdict == "wrong"
-        both += bool(ids & a.ids and ids & b.ids)
-        if not (ids & a.ids and ids & b.ids):
-            failures.append((a.name, b.name, a.program, loss, ids))
-    return rejected, both, failures
+    found = rates(python, "singles", rounds)
+    assert found["planted"] >= rounds * len(planted.MISTAKES)
+    assert found["rejected"] == found["planted"]
+    assert found["named"] >= 0.95 * found["planted"], found["failures"]
+    assert found["named wrong"] == 0, found["failures"]
 
 
 @pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
-def test_pairs_of_mistakes(count):
-    rejected, both, failures = pairs(count, seed=count)
-    print(f"{count} pairs, {rejected} rejected, {both} with both named")
-    assert rejected == count
-    assert both >= 0.8 * count, failures
+def test_pairs_of_mistakes(python, count):
+    found = rates(python, "pairs", count)
+    assert found["rejected"] == found["planted"] == count
+    assert found["named"] >= 0.8 * count, found["failures"]
 
 
 @pytest.mark.parametrize("program", planted.PROGRAMS)
@@ -163,11 +108,10 @@ def test_the_programs_are_right_without_a_mistake(program, loss):
     assert LOSSES[loss].text in report.cost
 
 
-@pytest.mark.parametrize("factor", [1.0, 1 / 7])
-@pytest.mark.parametrize("sizes", DEEP)
-def test_nothing_is_named_where_nothing_fits(factor, sizes):
+@pytest.mark.parametrize("sizes", DEEP[:2])
+def test_nothing_is_named_where_nothing_fits(sizes):
     params, x, y = draw(2, sizes)
-    network = Network(factor=factor)
+    network = Network(factor=1 / len(x))
     mine = backward(Pass(params, x, y, network))
     noise = np.random.default_rng(0)
     broken = {

@@ -328,6 +328,8 @@ def _forms(
         yield ("summed over units", "{block} is summed over its units"), sums, False
     if g[0].size > 1:
         everything = g.reshape(points, -1).sum(axis=1).reshape(points, *[1] * (g.ndim - 1)) + 0 * g
+        # Softmax minus one-hot sums to 0, but for rounding.
+        everything[np.abs(everything) < 1e-11 * np.linalg.norm(g)] = 0
         yield (
             ("summed over everything",
              "{block} is summed over all units too: sum over the examples alone (axis of the "

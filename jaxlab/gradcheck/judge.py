@@ -21,6 +21,7 @@ RIGHT_BY_DIFFERENCES = {"float64": 1e-6, "float32": 2e-2}
 POINTS_FOR_NAMES = 3
 STEP = {"float64": 1e-3, "float32": 3e-2}
 MOST_COORDINATES = 60
+LARGE = 5000
 
 
 @dataclass
@@ -142,9 +143,11 @@ def _by_network(found: Recognised, report: Report) -> None:
         if other != layout and _all_close(found, other, right, tolerance):
             report.mistakes = [_other_order(found, layout, other, report)]
             return
-    few = slice(0, POINTS_FOR_NAMES)
+    # A large network has equations enough at one point, and too many pairs of rules to try.
+    large = sum(block.size for block in right[0].values()) > LARGE
+    few = slice(0, 1 if large else POINTS_FOR_NAMES)
     problem = Problem(mine[few], params[few], call.x, call.y, found.network, TOLERANCE[call.dtype])
-    mistakes = name_mistakes(problem) or _packed_and_wrong(found, problem, report)
+    mistakes = name_mistakes(problem, pairs=not large) or _packed_and_wrong(found, problem, report)
     report.mistakes = [asdict(mistake) for mistake in mistakes]
     named_blocks = {name for mistake in mistakes for name in mistake.block.split(", ")}
     if not set(report.wrong) <= named_blocks:

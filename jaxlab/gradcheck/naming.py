@@ -190,13 +190,17 @@ def _length(ruled: tuple, fixes: Mapping[str, list[Fix]] | None) -> int:
     return len(ruled) + len(_chosen(fixes))
 
 
-def _chosen(fixes: Mapping[str, list[Fix]]) -> dict[Key, list[str]]:
-    """Key → blocks, with the fix for each block that most blocks share."""
+def _chosen(fixes: Mapping[str, list[Fix]], all_of_them: bool = False) -> dict[Key, list[str]]:
+    """Key → blocks, with the fix for each block that most blocks share.
+
+    all_of_them: where several are shared by as many, each of them and not the first alone.
+    """
     counts = Counter(fix for alternatives in fixes.values() for fix in set(alternatives))
     blocks: dict[Key, list[str]] = {}
     for name, alternatives in fixes.items():
         most = max(counts[fix] for fix in alternatives)
-        for key in next(fix for fix in alternatives if counts[fix] == most):
+        best = [fix for fix in alternatives if counts[fix] == most]
+        for key in dict.fromkeys(key for fix in (best if all_of_them else best[:1]) for key in fix):
             blocks.setdefault(key, []).append(name)
     return blocks
 
@@ -213,7 +217,7 @@ def _ruled(problem: Problem, right: Blocks, ruled: tuple) -> Iterator[Mistake]:
 
 
 def _fixed(problem: Problem, fixes: Mapping[str, list[Fix]]) -> Iterator[Mistake]:
-    for (id, detail), names in _chosen(fixes).items():
+    for (id, detail), names in _chosen(fixes, all_of_them=True).items():
         block = ", ".join(names)
         if len(names) > 1:
             detail = detail.replace("{block} is", "{block} are").replace(
@@ -426,8 +430,8 @@ def _decay(problem: Problem) -> Blocks:
 
 
 def _close(one: Array, other: Array, tolerance: float) -> bool:
-    size = max(float(np.linalg.norm(one)), float(np.linalg.norm(other)))
-    return bool(np.linalg.norm(one - other) <= tolerance * size)
+    size = max(np.abs(one).max(), np.abs(other).max())
+    return bool(np.abs(one - other).max() <= tolerance * size)
 
 
 def _same(one: Blocks, other: Blocks, tolerance: float) -> bool:

@@ -31,6 +31,9 @@ prints its answer, and leaves numbers and plots in a folder.
 commands:
 {"".join(f"  {name}   {what}{chr(10)}" for name, what in EXERCISES.items())}\
   all   every exercise above in turn
+  check FILE.py:FUNCTION
+        is a gradient that somebody else wrote right, and what is wrong with it?
+        It runs their code.
   data  what data is here; `jaxlab data fetch` brings full MNIST
 
 options of every exercise:
@@ -45,6 +48,7 @@ examples:
   jaxlab ex2 --data ex3data1.mat    the digits that your course hands out
   jaxlab all --quick --out smoke    does everything work here?
   jaxlab ex7 --preset fast          above 99 % on full MNIST in seconds
+  jaxlab check mine.py:cost         your own (J, gradient), judged block by block
   jaxlab data --help                getting full MNIST, with or without a network
 """
 
@@ -96,6 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from jaxlab.data import command as data_command
 
             return data_command.run(options)
+        if command == "check":
+            from jaxlab.gradcheck import command as check_command
+
+            return check_command.run(options)
         if command in EXERCISES:
             return _run_exercise(command, options)
         print(f"jaxlab: there is no command {command!r}; see jaxlab --help", file=sys.stderr)

@@ -1,0 +1,200 @@
+"""`jaxlab check`: judges a gradient that somebody else wrote. It runs their code."""
+
+import csv
+import json
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from jaxlab.errors import OptionError, OutputError
+from jaxlab.gradcheck.judge import Report, check_file
+from jaxlab.gradcheck.layouts import ORDERS
+from jaxlab.gradcheck.networks import LOSSES
+from jaxlab.gradcheck.recognize import Options
+
+STATUS = {"right": 0, "wrong": 1, "unchecked": 2}
+LAYOUTS = [order + end for order in ORDERS for end in ("", "-columns")]
+COSTS = {name.replace(" ", "-"): name for name in LOSSES}
+WIDTH = 88
+
+DESCRIPTION = """\
+Is the gradient in FILE.py right? If not: which blocks are wrong, and which mistake is it?
+
+IT RUNS THEIR CODE: FILE.py is imported and its function called, in a process of its own with a
+time limit, but with your rights. Check only files that you would run yourself.
+
+FUNCTION takes the parameters first (one vector, or a dict or list of arrays), then data, targets,
+sizes, …, and returns (J, gradient). Arguments are recognised by name (X, y, n_hidden, lambda_, …)
+and filled with random data; what is not said by options is found out and printed. A function
+example() in the file that returns all arguments, the parameters first, settles everything. A
+folder is checked file by file, one line each.
+
+Exit status: 0 right, 1 wrong, 2 cannot be checked (a folder: 0 all right, 1 any wrong, 2 none
+wrong but some unchecked)."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`jaxlab check FILE.py[:FUNCTION] | FOLDER [options]`; returns the exit status."""
+    import tyro
+
+    @dataclass(frozen=True)
+    class Check:
+        target: Annotated[
+            str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py[:FUNCTION] | FOLDER")
+        ]
+        """The file, or a folder of them. Without FUNCTION: the only suitable one."""
+        sizes: str = ""
+        """Units of every layer, e.g. 8,5,10; otherwise what the arguments call for."""
+        examples: Literal["", "rows", "columns"] = ""
+        """One example a row or a column."""
+        labels: Literal["", "one-hot", "from-0", "from-1"] = ""
+        """Targets: one-hot, or labels that start at 0 or at 1."""
+        layout: str = ""
+        """Order of the parameters: WbWb, WWbb, bWbW, bbWW, bias-first, bias-last or no-bias; with
+        -columns where matrices are read column by column."""
+        cost: str = ""
+        """squared-error, cross-entropy (softmax), log-loss (sigmoid) or linear (squared error)."""
+        seed: int = 0
+        """Where parameters and data come from."""
+        seconds: float = 20.0
+        """The time limit for a file."""
+        json: bool = False
+        """Print one JSON object instead."""
+        csv: str = ""
+        """Of a folder: write the table to this file as well."""
+
+    asked = tyro.cli(
+        Check,
+        args=list(arguments),
+        prog="jaxlab check",
+        description=DESCRIPTION,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    options = Options(
+        sizes=_sizes(asked.sizes),
+        examples=asked.examples,
+        labels=asked.labels,
+        layout=_one_of("--layout", asked.layout, {layout: layout for layout in LAYOUTS}),
+        cost=_one_of("--cost", asked.cost, COSTS),
+        seed=asked.seed,
+    )
+    if not asked.seconds > 0:
+        raise OptionError(f"--seconds is {asked.seconds:g}: give a number above 0")
+    if os.path.isdir(asked.target):
+        return _folder(Path(asked.target), options, asked.seconds, asked.json, asked.csv)
+    if asked.csv:
+        raise OptionError("--csv is for a folder of files")
+    name, function = _split(asked.target)
+    report = check_file(Path(name), function, options, asked.seconds)
+    if asked.json:
+        print(json.dumps(report.as_json(), ensure_ascii=False))
+    else:
+        print(_text(report))
+    return STATUS[report.verdict]
+
+
+def _split(target: str) -> tuple[str, str]:
+    """The file and the function; a colon may also be part of the file's name."""
+    name, colon, function = target.rpartition(":")
+    if not colon or os.path.exists(target) or not function.isidentifier():
+        return target, ""
+    return name, function
+
+
+def _sizes(text: str) -> tuple[int, ...] | None:
+    if not text:
+        return None
+    try:
+        sizes = tuple(int(word) for word in text.replace("-", ",").split(","))
+    except ValueError:
+        sizes = ()
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise OptionError(f"--sizes is {text!r}: give the units of every layer, e.g. 8,5,10")
+    return sizes
+
+
+def _one_of(option: str, value: str, allowed: dict[str, str]) -> str:
+    if value and value not in allowed:
+        raise OptionError(f"{option} is {value!r}: choose one of {', '.join(allowed)}")
+    return allowed.get(value, "")
+
+
+# --- one file ---
+
+
+def _text(report: Report) -> str:
+    """The report in words; shapes of lines as in the table of `check_gradients`."""
+    where = report.file + (f":{report.function}" if report.function else "")
+    lines = [f"{where}: {report.verdict.upper() if report.verdict == 'wrong' else report.verdict}"]
+    if report.verdict == "unchecked":
+        return "\n".join([*lines, *_wrapped(f"  {report.reason}")])
+    lines.append("  (checked by running its code)")
+    for what, text in (("cost", report.cost), ("layout", report.layout), ("with", report.note)):
+        lines += _wrapped(f"  {what:<7} {text}", 10) if text else []
+    lines.append("")
+    width = max(map(len, report.blocks))
+    for name, block in report.blocks.items():
+        difference = block["relative_difference"]
+        number = "       –" if difference is None else f"{difference:8.1e}"
+        lines.append(f"  {name:<{width}}  {number}  {'right' if block['ok'] else 'WRONG'}")
+    if report.mistakes:
+        lines += ["", "What it looks like:"]
+        for mistake in report.mistakes:
+            lines += _wrapped(f"  {mistake['block']}: {mistake['id']}. {mistake['explanation']}")
+    if report.reason:
+        lines += ["", *_wrapped(report.reason, 0)]
+    return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: int = 4) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
+# --- a folder ---
+
+
+def _folder(folder: Path, options: Options, seconds: float, as_json: bool, table: str) -> int:
+    files = sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+    if not files:
+        raise OptionError(f"{folder} has no .py files: name a folder of files to check")
+    reports = []
+    width = max(len(str(path.relative_to(folder))) for path in files)
+    if not as_json:
+        print(f"{len(files)} files in {folder}, checked by running their code")
+    for path in files:
+        report = check_file(path, "", options, seconds)
+        report.file = str(path.relative_to(folder))
+        reports.append(report)
+        if not as_json:
+            print(f"{report.file:<{width}}  {report.verdict:<9}  {_short(report)}", flush=True)
+    if as_json:
+        print(json.dumps([report.as_json() for report in reports], ensure_ascii=False))
+    if table:
+        _write(Path(table), reports)
+    verdicts = {report.verdict for report in reports}
+    if "wrong" in verdicts:
+        return 1
+    return 2 if "unchecked" in verdicts else 0
+
+
+def _short(report: Report) -> str:
+    """Blocks that are wrong and the first mistake, or the reason."""
+    if report.verdict == "unchecked":
+        return report.reason
+    first = report.mistakes[0]["explanation"] if report.mistakes else report.reason
+    return "  ".join(part for part in (", ".join(report.wrong), first) if part)
+
+
+def _write(path: Path, reports: Sequence[Report]) -> None:
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["file", "function", "verdict", "wrong_blocks", "mistake", "reason"])
+            for r in reports:
+                first = r.mistakes[0]["explanation"] if r.mistakes else ""
+                writer.writerow([r.file, r.function, r.verdict, " ".join(r.wrong), first, r.reason])
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error

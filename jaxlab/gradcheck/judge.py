@@ -1,0 +1,302 @@
+"""The verdict on a function of somebody's file: right, wrong, or unchecked and why."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlab.errors import CheckError
+from jaxlab.gradcheck.layouts import in_order, leaves, paths, rebuilt
+from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
+from jaxlab.gradcheck.naming import TOLERANCE, Problem, name_mistakes, what_is_known
+from jaxlab.gradcheck.networks import Blocks, cost_and_grad, named
+from jaxlab.gradcheck.process import Theirs
+from jaxlab.gradcheck.recognize import LABELS, Call, Options, Recognised, find, raw_leaves
+
+# ‖g - n‖ / ‖g + n‖ of a right block: at most rounding, far below the smallest real mistake.
+RIGHT = {"float64": 1e-7, "float32": 1e-4}
+RIGHT_BY_DIFFERENCES = {"float64": 1e-6, "float32": 2e-2}
+POINTS_FOR_NAMES = 3
+STEP = {"float64": 1e-3, "float32": 3e-2}
+MOST_COORDINATES = 60
+LARGE = 5000
+
+
+@dataclass
+class Report:
+    """Everything that is said of one function. The keys of --json are the fields' names."""
+
+    file: str
+    function: str = ""
+    verdict: str = "unchecked"
+    cost: str = ""
+    layout: str = ""
+    blocks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mistakes: list[dict[str, str]] = field(default_factory=list)
+    reason: str = ""
+    note: str = ""
+
+    @property
+    def wrong(self) -> list[str]:
+        return [name for name, block in self.blocks.items() if not block["ok"]]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_file(file: Path, function: str, options: Options, seconds: float) -> Report:
+    """Runs the file in a process of its own and judges one function of it.
+
+    function: "" takes the only suitable one. Never raises for what their code does: the report
+    is "unchecked" then, with the reason.
+    """
+    report = Report(str(file), function)
+    try:
+        if not file.is_file():
+            raise CheckError(f"there is no file {file}")
+        with Theirs(file, seconds) as theirs:
+            _check(theirs, function, options, report)
+    except CheckError as error:
+        report.verdict, report.reason = "unchecked", str(error)
+        report.blocks, report.mistakes = {}, []
+    return report
+
+
+def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
+    function, found, call = _choose(theirs, name, options)
+    report.function = function["name"]
+    if found:
+        _by_network(found, report)
+    else:
+        _by_differences(theirs, function, call, report)
+    report.verdict = "wrong" if report.wrong or report.mistakes else "right"
+
+
+def _choose(theirs: Theirs, name: str, options: Options):
+    """The function, and how it is called."""
+
+    def asked(function: dict):
+        def call(one: Call, points: list):
+            return theirs.call(function["name"], points, one.args, one.named)
+
+        return find(call, function, theirs.example, options)
+
+    there = {function["name"]: function for function in theirs.functions}
+    if name:
+        if name not in there:
+            listed = ", ".join(there) or "none"
+            raise CheckError(f"{theirs.file.name} has no function {name!r}; it has: {listed}")
+        return there[name], *asked(there[name])
+    suitable, reasons = [], []
+    for function in theirs.functions:
+        if function["name"] == "example" or len(function["parameters"]) < 2:
+            continue
+        try:
+            suitable.append((function, *asked(function)))
+        except CheckError as error:
+            if "seconds" in str(error) or "ended Python" in str(error):
+                raise
+            reasons.append(str(error))
+    # A cost that is known beats one that merely runs.
+    known = [s for s in suitable if s[1] is not None] or suitable
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise CheckError(
+            reasons[0] if len(reasons) == 1 else
+            f"no function of {theirs.file.name} takes parameters and data and returns "
+            f"(J, gradient); it has: {', '.join(there) or 'none'}. Name one: FILE.py:FUNCTION"
+        )  # fmt: skip
+    names = ", ".join(f"{theirs.file.name}:{function['name']}" for function, *_ in known)
+    raise CheckError(f"several functions can be checked; name one of {names}")
+
+
+# --- against the network that it computes ---
+
+
+def _by_network(found: Recognised, report: Report) -> None:
+    call, layout = found.call, found.layout
+    report.cost = found.cost_text()
+    rows = "row" if call.examples == "rows" else "column"
+    report.layout = (
+        f"{layout.text(call.form.flat)}; one example a {rows}"
+        f"{f'; {LABELS[call.labels]}' if call.labels else ''}; m = {len(call.x)}"
+    )
+    if call.decay:
+        report.note = f"λ = {call.decay:g}"
+    params = [found.params(i) for i in range(len(call.points))]
+    right = [cost_and_grad(p, call.x, call.y, found.network)[1] for p in params]
+    own = [name for name in right[0] if layout.has_bias or name[0] == "W"]
+    right = [{name: blocks[name] for name in own} for blocks in right]
+    try:
+        mine = _mine(found, layout)
+    except ValueError:
+        _wrong_form(found, right[0], report)
+        return
+    tolerance = RIGHT[call.dtype]
+    report.blocks = {n: _block([g[n] for g in mine], [r[n] for r in right], tolerance) for n in own}
+    if not report.wrong:
+        return
+    for other in call.form.layouts:
+        if other != layout and _all_close(found, other, right, tolerance):
+            report.mistakes = [_other_order(found, layout, other, report)]
+            return
+    # A large network has equations enough at one point, and too many pairs of rules to try.
+    large = sum(block.size for block in right[0].values()) > LARGE
+    few = slice(0, 1 if large else POINTS_FOR_NAMES)
+    problem = Problem(mine[few], params[few], call.x, call.y, found.network, TOLERANCE[call.dtype])
+    mistakes = name_mistakes(problem, pairs=not large) or _packed_and_wrong(found, problem, report)
+    report.mistakes = [asdict(mistake) for mistake in mistakes]
+    named_blocks = {name for mistake in mistakes for name in mistake.block.split(", ")}
+    if not set(report.wrong) <= named_blocks:
+        report.reason = what_is_known(problem)
+
+
+def _mine(found: Recognised, layout) -> list[Blocks]:
+    """The function's gradient at every point by blocks; ValueError where it has another form."""
+    call = found.call
+    grads = [
+        named(layout.unpack(in_order(theta, g)))
+        for theta, (_, g) in zip(call.points, call.results, strict=True)
+    ]
+    return [{n: g[n] for n in g if layout.has_bias or n[0] == "W"} for g in grads]
+
+
+def _all_close(found: Recognised, layout, right: list[Blocks], tolerance: float) -> bool:
+    try:
+        mine = _mine(found, layout)
+    except ValueError:
+        return False
+    if set(mine[0]) != set(right[0]):
+        return False
+    return all(
+        _block([g[n] for g in mine], [r[n] for r in right], tolerance)["ok"] for n in right[0]
+    )
+
+
+def _other_order(found: Recognised, layout, other, report: Report) -> dict[str, str]:
+    return asdict(
+        Mistake(
+            "packed in another order",
+            ", ".join(report.wrong),
+            f"the gradient is right but packed as {other.text(found.call.form.flat)}, while the "
+            f"parameters are {layout.text(found.call.form.flat)}: pack both alike",
+        )
+    )
+
+
+def _packed_and_wrong(found: Recognised, problem: Problem, report: Report) -> list[Mistake]:
+    """A gradient that is packed in another order and wrong as well."""
+    for other in found.call.form.layouts:
+        if other == found.layout or other.major != found.layout.major:
+            continue
+        try:
+            mine = _mine(found, other)[:POINTS_FOR_NAMES]
+        except ValueError:
+            continue
+        mistakes = name_mistakes(replace(problem, mine=mine), pairs=False)
+        if mistakes:
+            return [Mistake(**_other_order(found, found.layout, other, report)), *mistakes]
+    return []
+
+
+def _wrong_form(found: Recognised, right: Blocks, report: Report) -> None:
+    """A gradient that is not built like the parameters is wrong, whatever its numbers."""
+    theta, (_, g) = found.call.points[0], found.call.results[0]
+    mine = in_order(theta, g)
+    shapes, own = [p.shape for p in leaves(theta)], [p.shape for p in leaves(mine)]
+    text = f"the parameters are {len(shapes)} arrays, the gradient is {len(own)}"
+    blocks = ", ".join(right)
+    bad = []
+    if len(shapes) == len(own):
+        bad = [i for i, (s, o) in enumerate(zip(shapes, own, strict=True)) if s != o]
+        text = "; ".join(
+            f"{paths(theta)[i]} has shape {shapes[i]}, its gradient {own[i]}" for i in bad
+        )
+    names = list(right)
+    if len(shapes) == len(names) and bad:
+        blocks = ", ".join(names[i] for i in bad if i < len(names))
+    report.blocks = {
+        n: {"ok": n not in blocks.split(", "), "relative_difference": None} for n in right
+    }
+    report.mistakes = [asdict(Mistake("shape", blocks, f"{text}: they must be alike"))]
+
+
+def _block(mine: list, right: list, tolerance: float) -> dict[str, Any]:
+    g, n = np.stack(mine), np.stack(right)
+    apart, together = float(np.linalg.norm(g - n)), float(np.linalg.norm(g + n))
+    if not np.isfinite(apart):
+        return {"ok": False, "relative_difference": None}
+    difference = apart / together if together else (1.0 if apart else 0.0)
+    return {"ok": difference <= tolerance, "relative_difference": difference}
+
+
+# --- against differences of its own J ---
+
+
+def _by_differences(theirs: Theirs, function: dict, call: Call, report: Report) -> None:
+    theta, (_, g) = call.points[0], call.results[0]
+    parts, own = leaves(theta), leaves(in_order(theta, g))
+    names = paths(theta)
+    report.cost = "not one that this lab knows: checked by differences of J alone"
+    report.layout = f"{call.form.text}; blocks unknown" if call.form.flat else call.form.text
+    if [p.size for p in parts] != [p.size for p in own]:
+        report.blocks = {n: {"ok": False, "relative_difference": None} for n in names}
+        text = f"parameters of {sum(p.size for p in parts)} numbers, a gradient of "
+        text += f"{sum(p.size for p in own)}: they must be alike"
+        report.mistakes = [asdict(Mistake("shape", ", ".join(names), text))]
+        return
+    rng = np.random.default_rng(0)
+    dtype = call.dtype
+    mine, right, at = {}, {}, {}
+    for i, (name, part) in enumerate(zip(names, parts, strict=True)):
+        where = np.sort(rng.permutation(part.size)[:MOST_COORDINATES])
+        values, smooth = _differences(theirs, function, call, i, where, STEP[dtype])
+        full = len(where) == part.size
+        mine[name] = own[i].ravel()[where][smooth]
+        right[name], at[name] = values[smooth], part.ravel()[where][smooth]
+        report.blocks[name] = _block([mine[name]], [right[name]], RIGHT_BY_DIFFERENCES[dtype])
+        if not smooth.all():
+            report.note = f"{int((~smooth).sum())} parameters at a kink of J were left out"
+        if full and smooth.all():
+            mine[name], right[name] = own[i].reshape(part.shape), values.reshape(part.shape)
+            at[name] = part
+    if report.wrong:
+        tolerance = RIGHT_BY_DIFFERENCES[dtype]
+        mistakes = name_from_numbers(mine, right, at, m=len(call.x) or None, tolerance=tolerance)
+        report.mistakes = [asdict(mistake) for mistake in mistakes]
+        if not mistakes:
+            report.reason = "no mistake that this checker knows explains the numbers"
+
+
+def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, where, h: float):
+    """∂J/∂θ at some coordinates of one array, by differences of fourth order; where J is smooth.
+
+    At a kink (ReLU) two steps disagree.
+    """
+    theta = call.points[0]
+    parts = leaves(theta)
+    kind = raw_leaves(theta)[leaf].dtype
+    offsets = [-2, -1, -0.5, -0.25, 0.25, 0.5, 1, 2]
+
+    def moved() -> Iterator[Any]:
+        for i in where:
+            for offset in offsets:
+                changed = [part.copy() for part in parts]
+                changed[leaf].ravel()[i] += offset * h
+                changed[leaf] = changed[leaf].astype(kind)
+                yield rebuilt(theta, iter(changed))
+
+    results, error = theirs.call(function["name"], list(moved()), call.args, call.named)
+    if error:
+        raise CheckError(f"{function['name']} fails at other parameters: {error}")
+    J = np.array([j for j, _ in results]).reshape(len(where), len(offsets)).T
+    long = (8 * (J[6] - J[1]) - (J[7] - J[0])) / (12 * h)
+    short = (8 * (J[5] - J[2]) - (J[6] - J[1])) / (6 * h)
+    shorter = (8 * (J[4] - J[3]) - (J[5] - J[2])) / (3 * h)
+    scale = max(1e-300, float(np.abs(short).max()))
+    smooth = np.abs(short - shorter) <= (1e-5 if h < 1e-2 else 1e-1) * scale
+    del long
+    return short, smooth

@@ -1,0 +1,163 @@
+"""Somebody's file in a process of its own: asked for gradients, ended in time and with us."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxlab.errors import CheckError
+
+CHILD = Path(__file__).with_name("child.py")
+MOST_CHARACTERS = 100_000_000
+
+
+class Theirs:
+    """The functions of a file, run in a process of its own; a context manager that ends it.
+
+    functions: [{"name", "parameters": [{"name", "required", "keyword"}]}] in the file's order.
+    example: the arguments that its `example()` returns, or None. Raises `CheckError` with the
+    reason where the file cannot be run, and on every call after its time is up.
+    """
+
+    def __init__(self, file: Path, seconds: float) -> None:
+        self.file, self.seconds = file.resolve(), seconds
+        self.end = time.monotonic() + seconds
+        environment = {
+            "JAX_PLATFORMS": "cpu",
+            "MPLBACKEND": "Agg",
+            **os.environ,
+            # A gradient is checked in double precision where it lets us.
+            "JAX_ENABLE_X64": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, str(CHILD), str(self.file), str(seconds)],
+            cwd=self.file.parent,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            # A group of its own: ended with all that it started.
+            start_new_session=True,
+        )
+        self.lines: queue.Queue[str | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            hello = self._reply()
+        except BaseException:
+            self.close()
+            raise
+        self.functions: list[dict] = hello["functions"]
+        example = hello["example"]
+        self.example = None if example is None else [decode(value) for value in example]
+
+    def call(
+        self, function: str, points: list, args: list, named: dict[str, Any]
+    ) -> tuple[list[tuple[float, Any]], str]:
+        """(J, gradient) at every point up to the first that fails, and why that failed."""
+        request = {
+            "function": function,
+            "points": [encode(point) for point in points],
+            "args": [encode(value) for value in args],
+            "named": {name: encode(value) for name, value in named.items()},
+        }
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        answers = self._reply()["answers"]
+        good = [(a["J"], decode(a["grad"])) for a in answers if "error" not in a]
+        return good, next((a["error"] for a in answers if "error" in a), "")
+
+    def close(self) -> None:
+        """Ends it and everything that it started."""
+        with contextlib.suppress(OSError):
+            if os.name == "posix":
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError, ValueError):
+                if stream is not None:
+                    stream.close()
+
+    def __enter__(self) -> "Theirs":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with contextlib.suppress(OSError, ValueError):
+            while line := self.process.stdout.readline(MOST_CHARACTERS):
+                self.lines.put(line)
+        self.lines.put(None)
+
+    def _reply(self) -> dict:
+        try:
+            line = self.lines.get(timeout=max(0.0, self.end - time.monotonic()))
+        except queue.Empty:
+            raise CheckError(
+                f"not done after {self.seconds:g} seconds (an endless loop?); "
+                "--seconds gives it more"
+            ) from None
+        if line is None:
+            status = self.process.wait()
+            how = f"signal {-status}" if status < 0 else f"exit status {status}"
+            raise CheckError(f"its code ended Python in the middle ({how})")
+        try:
+            reply = json.loads(line)
+        except ValueError:
+            raise CheckError("its process answers with something else than numbers") from None
+        if "error" in reply:
+            raise CheckError(f"the file cannot be run: {reply['error']}")
+        return reply
+
+
+class Opaque:
+    """Something of example() that only their process can hold: the value number `place`."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+
+def encode(value: Any) -> Any:
+    """JSON that `decode`, here and in the child, reads back; arrays keep dtype and shape."""
+    if isinstance(value, Opaque):
+        return {"example": value.place}
+    if isinstance(value, dict):
+        return {"dict": [[key, encode(part)] for key, part in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [encode(part) for part in value]}
+    if isinstance(value, np.ndarray):
+        return {"array": value.ravel().tolist(), "shape": value.shape, "dtype": str(value.dtype)}
+    return value
+
+
+def decode(value: Any) -> Any:
+    """The value that `encode` wrote. Numbers and text only: nothing in it is ever run."""
+    if not isinstance(value, dict):
+        return value
+    if "dict" in value:
+        return {key: decode(part) for key, part in value["dict"]}
+    if "list" in value:
+        return [decode(part) for part in value["list"]]
+    if "tuple" in value:
+        return tuple(decode(part) for part in value["tuple"])
+    if "example" in value:
+        return Opaque(value["example"])
+    return np.array(value["array"], value["dtype"]).reshape(value["shape"])

@@ -1,0 +1,330 @@
+"""`jaxlab check` from the wheel: verdicts, exit codes, and code that behaves badly."""
+
+import csv
+import json
+import time
+
+import planted_networks as planted
+import pytest
+
+from jaxlab.gradcheck import recognize
+
+RIGHT = planted.write("rows", planted.SQUARED)
+KEYS = {"file", "function", "verdict", "cost", "layout", "blocks", "mistakes", "reason", "note"}
+
+
+def wrong(program, name, loss=planted.SQUARED):
+    mistake = next(p for p in planted.MISTAKES if p.name == name and p.program == program)
+    return planted.write(program, loss, (mistake,))
+
+
+@pytest.fixture
+def check(jaxlab, tmp_path):
+    """Runs `jaxlab check` on the text of a file."""
+
+    def run(text, *options, status, function=""):
+        (tmp_path / "theirs.py").write_text(text)
+        start = time.perf_counter()
+        done = jaxlab("check", f"theirs.py{function}", *options, status=status)
+        assert time.perf_counter() - start < 20
+        if "--json" not in options:
+            return done.stdout
+        report = json.loads(done.stdout)
+        assert set(report) == KEYS
+        assert all(set(m) == {"id", "block", "explanation"} for m in report["mistakes"])
+        assert all(set(b) == {"ok", "relative_difference"} for b in report["blocks"].values())
+        return report
+
+    return run
+
+
+def test_a_right_and_a_wrong_gradient_in_words(check):
+    said = check(RIGHT, status=0)
+    assert "theirs.py:cost: right" in said
+    assert "by running its code" in said
+    assert "squared error, sigmoid outputs; mean over the m examples" in said
+    said = " ".join(said.split())
+    assert "W1, b1, W2, b2, …, row by row; 8-5-10; one example a row; one-hot labels" in said
+    said = check(wrong("columns", "no σ′ hidden"), status=1)
+    assert "theirs.py:cost: WRONG" in said
+    lines = [line.split() for line in said.splitlines()]
+    verdicts = {line[0]: line[2] for line in lines if len(line) == 3 and line[0][1:].isdigit()}
+    assert verdicts == {"W1": "WRONG", "b1": "WRONG", "W2": "right", "b2": "right"}
+    assert "W1, b1: derivative missing" in said
+    assert "W1, W2, …, b1, b2" in said
+    assert "one example a column; labels 0 … K-1" in " ".join(said.split())
+
+
+def test_json(check):
+    report = check(wrong("loops", "db1 of the last example"), "--json", status=1)
+    assert report["verdict"] == "wrong"
+    assert [name for name, block in report["blocks"].items() if not block["ok"]] == ["b1"]
+    assert [(m["id"], m["block"]) for m in report["mistakes"]] == [("last example only", "b1")]
+    assert "labels 1 … K" in report["layout"]
+    report = check("def cost(theta, X, y):\n    return 1\n", "--json", status=2)
+    assert report["verdict"] == "unchecked"
+    assert "not a pair (J, gradient)" in report["reason"]
+    report = check(planted.write("jax", planted.ENTROPY), "--json", "--sizes", "6,4,3", status=0)
+    assert "6-4-3" in report["layout"]
+    assert "weight decay ½λ/m ‖·‖² on W1, W2" in report["cost"]
+
+
+BAD = {
+    "sys.exit": ("import sys\nsys.exit(3)\n", "sys.exit(3)"),
+    "sys.exit in the function": (
+        "import sys\ndef cost(theta, X, y):\n    sys.exit(0)\n", "sys.exit(0)"),
+    "dies": ("import os\nos._exit(5)\n", "exit status 5"),
+    "crashes": ("import ctypes\ndef cost(theta, X, y):\n    ctypes.string_at(0)\n", "signal 11"),
+    "endless": ("while True:\n    pass\n", "not done after 2 seconds"),
+    "endless in the function": (
+        "def cost(theta, X, y):\n    while True:\n        pass\n", "not done after 2 seconds"),
+    "syntax": ("def cost(theta, X, y:\n    pass\n", "SyntaxError in line 1"),
+    "import": ("import no_such_module\n", "ModuleNotFoundError"),
+    "no function": ("x = 1\n", "no function of theirs.py takes"),
+    "undefined name": ("def cost(theta, X, y):\n    return wumpus, theta\n", "wumpus"),
+    "unknown argument": ("def cost(theta, X, y, wumpus):\n    return 0, theta\n", "'wumpus'"),
+    "random": (
+        "import numpy as np\ndef cost(theta, X, y):\n    return np.random.rand(), theta\n",
+        "two calls with the same arguments"),
+    "two functions": (RIGHT + RIGHT[RIGHT.index("def cost"):].replace("cost", "cost2"),
+                      "name one of theirs.py:cost, theirs.py:cost2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BAD.values(), ids=BAD)
+def test_code_that_cannot_be_checked(check, text):
+    report = check(text[0], "--json", "--seconds", "2", status=2)
+    assert report["verdict"] == "unchecked"
+    assert text[1] in report["reason"]
+
+
+def test_names_and_options_that_do_not_exist(jaxlab, check, tmp_path):
+    report = check(RIGHT, "--json", function=":wumpus", status=2)
+    assert report["reason"].startswith("theirs.py has no function 'wumpus'; it has: sigmoid")
+    assert "there is no file" in jaxlab("check", "nowhere.py", status=2).stdout
+    for option, value in (
+        ("--sizes", "8"), ("--sizes", "a,b"), ("--layout", "x"), ("--cost", "x"),
+        ("--seconds", "0"), ("--csv", "x.csv"),
+    ):  # fmt: skip
+        assert option in jaxlab("check", "theirs.py", option, value, status=2).stderr
+    (tmp_path / "empty").mkdir()
+    assert "no .py files" in jaxlab("check", "empty", status=2).stderr
+    assert "runs their code" in jaxlab("check", "--help").stdout.lower()
+
+
+def test_prints_and_input_do_not_mix_with_the_answer(check):
+    noisy = RIGHT.replace(
+        "    layers, start = [], 0",
+        "    import os\n    print('x' * 10**6)\n    os.system('echo hello; echo hello >&2')\n"
+        "    layers, start = [], 0",
+    )
+    report = check(f"print('y' * 10**6)\n{noisy}", "--json", status=0)
+    assert report["verdict"] == "right"
+    report = check(f"input()\n{RIGHT}", "--json", status=2)
+    assert "EOFError" in report["reason"]
+
+
+def test_what_a_file_started_ends_with_it(check, tmp_path):
+    text = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3); "
+        'open(\\"alive\\", \\"w\\")\'])\n'
+        "while True:\n    pass\n"
+    )
+    check(text, "--seconds", "1", status=2)
+    time.sleep(3.5)
+    assert not (tmp_path / "alive").exists()
+
+
+def test_a_folder(jaxlab, tmp_path):
+    folder = tmp_path / "class"
+    (folder / "group").mkdir(parents=True)
+    (folder / "a.py").write_text(RIGHT)
+    (folder / "b.py").write_text(wrong("loops", "a(1+a), loop"))
+    (folder / "c.py").write_text("while True:\n    pass\n")
+    (folder / "group" / "d.py").write_text("syntax error")
+    done = jaxlab("check", "class", "--seconds", "2", "--csv", "out.csv", status=1)
+    lines = done.stdout.splitlines()
+    assert "running their code" in lines[0]
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["a.py", "right"], ["b.py", "wrong"], ["c.py", "unchecked"], ["group/d.py", "unchecked"],
+    ]  # fmt: skip
+    assert "W1, b1" in lines[2]
+    assert "plus sign" in lines[2]
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert [row["verdict"] for row in rows] == ["right", "wrong", "unchecked", "unchecked"]
+    assert rows[1]["wrong_blocks"] == "W1 b1"
+    (folder / "b.py").unlink()
+    done = jaxlab("check", "class", "--seconds", "2", "--json", status=2)
+    assert [r["verdict"] for r in json.loads(done.stdout)] == ["right", "unchecked", "unchecked"]
+    (folder / "c.py").unlink()
+    (folder / "group" / "d.py").unlink()
+    jaxlab("check", "class", status=0)
+
+
+COURSERA = """
+import numpy as np
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+def nnCostFunction(nn_params, input_layer_size, hidden_layer_size, num_labels, X, y, Lambda):
+    split = hidden_layer_size * (input_layer_size + 1)
+    Theta1 = nn_params[:split].reshape((hidden_layer_size, input_layer_size + 1), order="F")
+    Theta2 = nn_params[split:].reshape((num_labels, hidden_layer_size + 1), order="F")
+    m = X.shape[0]
+    a1 = np.c_[np.ones(m), X]
+    z2 = a1 @ Theta1.T
+    a2 = np.c_[np.ones(m), sigmoid(z2)]
+    h = sigmoid(a2 @ Theta2.T)
+    Y = np.eye(num_labels)[y - 1]
+    J = -(Y * np.log(h) + (1 - Y) * np.log(1 - h)).sum() / m
+    J += Lambda / (2 * m) * ((Theta1[:, 1:] ** 2).sum() + (Theta2[:, 1:] ** 2).sum())
+    d3 = h - Y
+    d2 = (d3 @ Theta2[:, 1:]) * sigmoid(z2) * (1 - sigmoid(z2))
+    T1, T2 = d2.T @ a1 / m, d3.T @ a2 / m
+    T1[:, 1:] += Lambda / m * Theta1[:, 1:]
+    T2[:, 1:] += Lambda / m * Theta2[:, 1:]
+    return J, np.concatenate([T1.ravel(order="F"), T2.ravel(order="F")])
+"""
+UFLDL_SOFTMAX = """
+import numpy as np
+
+def softmax_cost(theta, num_classes, input_size, lambda_, data, labels):
+    theta = theta.reshape(num_classes, input_size)
+    m = data.shape[1]
+    truth = np.eye(num_classes)[:, labels]
+    z = theta @ data
+    p = np.exp(z - z.max(axis=0))
+    p /= p.sum(axis=0)
+    J = -(truth * np.log(p)).sum() / m + lambda_ / 2 * (theta ** 2).sum()
+    return J, (-(truth - p) @ data.T / m + lambda_ * theta).ravel()
+"""
+UFLDL_SPARSE = """
+import numpy as np
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+def sparse_autoencoder_cost(theta, visible_size, hidden_size, lambda_, sparsity_param, beta, data):
+    n = hidden_size * visible_size
+    W1 = theta[:n].reshape(hidden_size, visible_size)
+    W2 = theta[n:2 * n].reshape(visible_size, hidden_size)
+    b1, b2 = theta[2 * n:2 * n + hidden_size], theta[2 * n + hidden_size:]
+    m = data.shape[1]
+    a2 = sigmoid(W1 @ data + b1[:, None])
+    h = sigmoid(W2 @ a2 + b2[:, None])
+    rho_hat, rho = a2.sum(axis=1) / m, sparsity_param
+    kl = rho * np.log(rho / rho_hat) + (1 - rho) * np.log((1 - rho) / (1 - rho_hat))
+    J = ((h - data) ** 2).sum() / (2 * m) + lambda_ / 2 * ((W1 ** 2).sum() + (W2 ** 2).sum())
+    J += beta * kl.sum()
+    d3 = (h - data) * h * (1 - h)
+    s = -rho / rho_hat + (1 - rho) / (1 - rho_hat)
+    d2 = (W2.T @ d3 + beta * s[:, None]) * a2 * (1 - a2)
+    return J, np.concatenate([(d2 @ data.T / m + lambda_ * W1).ravel(),
+        (d3 @ a2.T / m + lambda_ * W2).ravel(), d2.sum(axis=1) / m, d3.sum(axis=1) / m])
+"""
+CS231N = """
+import numpy as np
+
+def softmax_loss_vectorized(W, X, y, reg):
+    z = X @ W
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    n = len(X)
+    loss = -np.log(p[range(n), y]).mean() + reg * (W * W).sum()
+    p[range(n), y] -= 1
+    return loss, X.T @ p / n + 2 * reg * W
+"""
+
+
+def test_labs_of_other_courses(check):
+    report = check(COURSERA, "--json", status=0)
+    assert "bias as first column, column by column" in report["layout"]
+    assert "labels 1 … K" in report["layout"]
+    assert "weight decay ½λ/m ‖·‖² on W1, W2" in report["cost"]
+    kept = COURSERA.replace("T1[:, 1:] += Lambda / m * Theta1[:, 1:]", "T1 += Lambda / m * Theta1")
+    (mistake,) = check(kept, "--json", status=1)["mistakes"]
+    assert (mistake["id"], mistake["block"]) == ("bias decayed", "b1")
+
+    report = check(UFLDL_SOFTMAX, "--json", status=0)
+    assert "without biases" in report["layout"]
+    assert "one example a column" in report["layout"]
+    negative = UFLDL_SOFTMAX.replace("-(truth - p)", "(truth - p)")
+    (mistake,) = check(negative, "--json", status=1)["mistakes"]
+    assert (mistake["id"], mistake["block"]) == ("sign", "W1")
+
+    report = check(CS231N, "--json", status=0)
+    assert "weight decay λ ‖·‖² on W1" in report["cost"]
+    (mistake,) = check(CS231N.replace("2 * reg", "reg"), "--json", status=1)["mistakes"]
+    assert mistake["id"] == "decay factor"
+
+    report = check(UFLDL_SPARSE, "--json", status=0)
+    assert "differences of J alone" in report["cost"]
+    check(UFLDL_SPARSE.replace("+ beta * s[:, None]", ""), "--json", status=1)
+
+
+def test_costs_that_are_another_one_are_judged_by_their_own_gradient(check):
+    sums = RIGHT.replace(" / m", "")
+    report = check(sums, "--json", status=0)
+    assert "sum over the examples" in report["cost"]
+    no_half = RIGHT.replace("0.5 * ((a", "((a").replace("delta = (a[", "delta = 2 * (a[")
+    assert "without ½" in check(no_half, "--json", status=0)["cost"]
+    (mistake,) = check(RIGHT.replace("0.5 * ((a", "((a"), "--json", status=1)["mistakes"]
+    assert mistake["id"] == "factor"
+
+
+def test_an_example_settles_everything(check):
+    odd = RIGHT.replace("cost(theta, X, Y, sizes, lambda_)", "cost(p, q, r, s, t)").replace(
+        "    layers, start",
+        "    theta, X, Y, sizes, lambda_ = p, q, r, s.sizes, t\n    layers, start",
+    )
+    odd += """
+class Settings:
+    sizes = (6, 4, 3)
+
+def example():
+    rng = np.random.default_rng(0)
+    Y = np.eye(3)[rng.integers(0, 3, 9)]
+    return rng.standard_normal(43), rng.random((9, 6)), Y, Settings(), 0.1
+"""
+    report = check(odd, "--json", function=":cost", status=0)
+    assert "6-4-3" in report["layout"]
+
+
+def test_float32(check):
+    single = (
+        wrong("rows", "no σ′ in any hidden layer")
+        .replace(
+            "    layers, start",
+            "    theta, X = np.float32(theta), np.float32(X)\n    layers, start",
+        )
+        .replace("return J, np.concatenate(pieces)", "return J, np.float32(np.concatenate(pieces))")
+    )
+    report = check(single, "--json", status=1)
+    assert [m["id"] for m in report["mistakes"]] == ["derivative missing"]
+    right = single.replace("(delta @ W)", "(delta @ W) * slope(a[l])")
+    assert check(right, "--json", status=0)["verdict"] == "right"
+
+
+def test_a_gradient_of_another_form(check):
+    transposed = (
+        planted.write("jax", planted.SQUARED)
+        .replace("X.T @ d2 / m", "d2.T @ X / m")
+        .replace(" + reg / m * W1", "")
+    )
+    (mistake,) = check(transposed, "--json", status=1)["mistakes"]
+    assert (mistake["id"], mistake["block"]) == ("shape", "W1")
+    short = RIGHT.replace("np.concatenate(pieces)", "np.concatenate(pieces)[:-1]")
+    (mistake,) = check(short, "--json", status=1)["mistakes"]
+    assert mistake["id"] == "shape"
+
+
+def test_names_of_arguments():
+    for name, role in {
+        "X": "data", "X_train": "data", "train_data": "data", "Y": "target", "y_batch": "target",
+        "inputLayerSize": "n_in", "hidden_size": "n_hidden", "num_labels": "n_out",
+        "layer_dims": "sizes", "lambda_": "decay", "Lambda": "decay", "reg": "decay",
+        "weight_decay": "decay", "wumpus": None,
+    }.items():  # fmt: skip
+        assert recognize.role_of(name) == role

@@ -154,7 +154,8 @@ BACK: tuple[Entry, ...] = (
      "δ({l}) uses the bias column as if it were a weight: drop it (the last column) before "
      "W({l})ᵀ δ({n})"),
     ("δ without derivative", lambda p, l, _: p.back[l + 1] @ p.W[l],
-     "δ({l}) is computed from W({n})ᵀδ without its derivative in place of δ({n}): " + HIDDEN),
+     "δ({l}) is computed from the error of layer {n} before its derivative (at the output the raw "
+     "a - y), in place of δ({n}): " + HIDDEN),
     ("bias added in δ", lambda p, l, s: s + p.b[l - 1],
      "b is added on the way back: it has no place in " + HIDDEN),
 )  # fmt: skip

@@ -1,8 +1,12 @@
-"""Is a gradient right? Three independent witnesses, block by block.
+"""Is a gradient right, and if not, which mistake is it? By up to three independent witnesses.
 
-`numerical.py` has the witnesses, `check.py` their verdict.
+`check.py` is the entry and the verdict, `functions.py` takes whatever function is given,
+`numerical.py` and `witnesses.py` have the witnesses, `mistakes.py` the names of mistakes,
+`result.py` and `table.py` what comes out.
 """
 
-from jaxlab.gradcheck.check import BlockCheck, GradientCheck, assert_gradients, check_gradients
+from jaxlab.gradcheck.check import assert_gradients, check_gradients
+from jaxlab.gradcheck.mistakes import Mistake
+from jaxlab.gradcheck.result import BlockCheck, GradientCheck
 
-__all__ = ["BlockCheck", "GradientCheck", "assert_gradients", "check_gradients"]
+__all__ = ["BlockCheck", "GradientCheck", "Mistake", "assert_gradients", "check_gradients"]

@@ -37,7 +37,9 @@ def read_factor(c: float, m: int | None, sizes: frozenset[int]) -> list[Factor]:
     found = [] if m is None or m < 2 else _of_examples(c, m)
     short = _written(c)
     unit = next((n for n in sorted(sizes) if _near(abs(c), n) or _near(abs(c), 1 / n)), None)
-    small = _near(abs(c), 2) or _near(abs(c), 0.5) or _near(abs(c), 4) or _near(abs(c), 0.25)
+    small = any(_near(abs(c), value) for value in (2, 0.5, 4, 0.25))
+    if small:  # a plain 2 explains more than m/2 with m = 4 does
+        found = [f for f in found if _near(abs(c), m or 0) or _near(abs(c), 1 / (m or 1))]
     plain = small or unit is not None if found else unit is not None or short is not None
     if plain:
         value = c if short is None else short
@@ -98,5 +100,5 @@ def _text(c: float) -> str:
     return f"{snap(c):.6g}".replace("-", "−", 1) if c < 0 else f"{snap(c):.6g}"
 
 
-def _near(c: float, value: float) -> bool:
+def _near(c: float | int, value: float | int) -> bool:
     return abs(c - value) <= CLOSE * abs(value)

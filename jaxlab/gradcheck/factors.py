@@ -37,7 +37,7 @@ def read_factor(c: float, m: int | None, sizes: frozenset[int]) -> list[Factor]:
     found = [] if m is None or m < 2 else _of_examples(c, m)
     short = _written(c)
     unit = next((n for n in sorted(sizes) if _near(abs(c), n) or _near(abs(c), 1 / n)), None)
-    small = any(_near(abs(c), value) for value in (2, 0.5, 4, 0.25))
+    small = any(_near(abs(c), value) for n in (2, 3, 4) for value in (n, 1 / n))
     if small:  # a plain 2 explains more than m/2 with m = 4 does
         found = [f for f in found if _near(abs(c), m or 0) or _near(abs(c), 1 / (m or 1))]
     plain = small or unit is not None if found else unit is not None or short is not None

@@ -61,6 +61,7 @@ class _Block:
     scale: float
     examples: np.ndarray | None
     others: Mapping[str, np.ndarray]
+    others_mine: Mapping[str, np.ndarray]
     sizes: frozenset[int]
     m: int | None
     tolerance: float
@@ -125,16 +126,19 @@ def _block(name, mine, right, params, per_example, sizes, m, tolerance) -> _Bloc
     )
     if same:
         return None
-    examples = None if per_example is None or name not in per_example else per_example[name]
+
+    def scaled(array) -> np.ndarray:
+        return np.atleast_1d(np.asarray(array, np.float64) / scale)
+
     return _Block(
         name,
-        g / scale,
-        n / scale,
-        np.asarray(params[name], np.float64),
-        scale,
-        None if examples is None else np.asarray(examples, np.float64) / scale,
-        {other: np.asarray(right[other]) / scale for other in right if other != name}
-        | {f"mine:{other}": np.asarray(mine[other]) / scale for other in right},
+        scaled(g),
+        scaled(n),
+        np.atleast_1d(np.asarray(params[name], np.float64)),
+        float(scale),
+        None if per_example is None or name not in per_example else scaled(per_example[name]),
+        {other: scaled(right[other]) for other in right if other != name},
+        {other: scaled(mine[other]) for other in right if other != name},
         sizes,
         m,
         tolerance,
@@ -220,7 +224,7 @@ def _multiple(block: _Block) -> Iterator[Reading]:
         # Any number at all: believed where nothing else makes a block proportional. A single
         # example or a single output unit does, by a wrong δ; then W is an outer product.
         matrix = block.right.ndim == 2 and np.linalg.matrix_rank(block.right, rtol=1e-6) > 1
-        alone = len(block.others) == 1 and block.mine.size >= 10
+        alone = not block.others and block.mine.size >= 10
         words = f"{{is}} {c:.6g} times what {{it}} should be"
         yield Reading("factor", c, words, weak=not (matrix or alone))
 
@@ -244,7 +248,7 @@ def _rearranged(block: _Block) -> Iterator[tuple[Reading, np.ndarray]]:
             order = "flattened in one order (rows, columns) and reshaped in the other"
             yield Reading("reshaped", order, f"{{is}} {order}"), columns_read
     for other, theirs in block.others.items():
-        if not other.startswith("mine:") and theirs.size == n.size and theirs.any():
+        if theirs.size == n.size and theirs.any():
             yield _swapped(block, other), theirs.reshape(shape)
     yield from _left_out(block)
     yield from _summed_over_units(block)
@@ -252,7 +256,7 @@ def _rearranged(block: _Block) -> Iterator[tuple[Reading, np.ndarray]]:
 
 
 def _swapped(block: _Block, other: str) -> Reading:
-    back, here = block.others[f"mine:{other}"], block.right
+    back, here = block.others_mine[other], block.right
     mutual = np.allclose(back.ravel(), here.ravel(), rtol=1e-5, atol=1e-7 * np.abs(here).max())
     if mutual:
         return Reading("swapped", frozenset((block.name, other)), "{is} swapped")

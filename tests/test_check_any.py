@@ -106,7 +106,8 @@ def test_any_form_of_parameters_is_named_by_its_path():
         check = check_gradients(function, params, X, TARGET)
         assert check, str(check)
         assert [block.name for block in check.blocks] == names
-        assert set(check.diff) == {"finite_difference", "complex_step", "autograd"}
+        assert set(check.diff) == {"finite_difference", "autograd"}
+        assert "takes no complex numbers" in str(check)  # jax.value_and_grad does not
 
 
 def test_a_pair_of_functions():
@@ -239,7 +240,7 @@ def test_what_is_not_deterministic_is_refused():
         kept = rng.random(X.shape) > 0.5
         return loops(theta, X * kept, y)
 
-    with pytest.raises(CheckError, match="not deterministic.*dropout"):
+    with pytest.raises(CheckError, match=r"not deterministic.*dropout"):
         check_gradients(dropout, THETA, X, TARGET)
 
 
@@ -382,7 +383,7 @@ def test_what_cannot_be_checked_is_refused_in_words():
         check_gradients(3, THETA)
     with pytest.raises(CheckError, match="not the two of"):
         check_gradients(lambda p: (p**2).sum(), THETA)
-    with pytest.raises(CheckError, match="no floating-point arrays.*int64"):
+    with pytest.raises(CheckError, match=r"no floating-point arrays.*int64"):
         check_gradients(loops, np.arange(4), X, TARGET)
     with pytest.raises(CheckError, match="must be one number"):
         check_gradients(lambda p: (p**2, 2 * p), THETA)

@@ -196,20 +196,27 @@ def _check(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradi
         if not problem.float32_cost:
             order = numerical.taylor_order(*at, g, within[i])
         everywhere = (g[spans[i]], exact[spans[i]]) if few and exact is not None else None
+        in_part = few
         block = judged(answer, order, few, everywhere)
-        # A remainder bends over a kink as well: differences with short steps see what it is.
-        if block.objections == ("taylor_order",):
-            again = answer if few else ask(within[i])
-            if judged(again, None, True, everywhere).ok:
-                block = judged(answer, None, few, everywhere)
-        if few and exact is None and not block.ok:
-            if full is None and (seconds := _seconds(problem, block.size)) > DETAIL_SECONDS:
+        if few and (not answer.judged.all() or (exact is None and not block.ok)):
+            seconds = _seconds(problem, block.size)
+            if full is None and seconds > DETAIL_SECONDS:
+                if not answer.judged.any():
+                    raise CheckError(
+                        f"at {name} the parameters lie on a kink (of ReLU, abs or max), where J has "
+                        "no derivative: choose them random, or look at every coordinate (full=True)"
+                    )
                 notes.append(
                     f"{name} was not looked at whole, which takes about {seconds:.0f} s: full=True."
                 )
             else:
-                answers[i] = answer = ask(picks[i])
-                block = judged(answer, block.taylor_order, False, None)
+                answers[i], in_part, everywhere = ask(picks[i]), False, None
+                block = judged(answers[i], order, in_part, everywhere)
+        # A remainder bends over a kink as well: differences with short steps see what it is.
+        if block.objections == ("taylor_order",):
+            again = answer if few else ask(within[i])
+            if judged(again, None, True, None).ok:
+                block = judged(answers[i], None, in_part, everywhere)
         blocks.append(block)
 
     mine = problem.blocks(g)

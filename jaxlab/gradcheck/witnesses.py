@@ -228,7 +228,11 @@ def _bends(at, moves, h, noise) -> np.ndarray:
 
 
 def _find_kinks(at, moves, mine, n, judged, precision, noise) -> None:
-    """Takes out of judgement where θ lies on a kink and the gradient between both sides."""
+    """Takes out of judgement where θ lies on a kink and the gradient between both sides.
+
+    A direction that crosses several kinks at once is never judged: the slopes of a right gradient
+    need not lie between its sides. Coordinates must be looked at.
+    """
     h = precision.one_sided_step
     suspects = _suspects(n, mine, precision.exact, noise / precision.step)
     suspects = suspects[np.isfinite(mine[suspects])]
@@ -240,7 +244,8 @@ def _find_kinks(at, moves, mine, n, judged, precision, noise) -> None:
         kink = jump > 1e-3 * np.maximum(np.abs(left), np.abs(right)) + room
         if not kink.any():
             return
-        low, high = np.minimum(left, right) - room, np.maximum(left, right) + room
-        slack = 1e-6 * jump
-        between = (mine[these] >= low - slack) & (mine[these] <= high + slack)
-        judged[these[kink & between]] = False
+        if moves.ndim == 1:
+            slack = room + 1e-6 * jump
+            kink &= mine[these] >= np.minimum(left, right) - slack
+            kink &= mine[these] <= np.maximum(left, right) + slack
+        judged[these[kink]] = False

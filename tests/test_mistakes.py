@@ -93,7 +93,8 @@ PLANTED = [
     ("nan", one("W2", lambda g, p: np.where(np.arange(g.shape[1]) == 1, np.nan, g)), "W2"),
 ]  # fmt: skip
 # What is the same to the numbers: both are named.
-SAME = {"transposed": {"reshaped"}, "reshaped": {"transposed"}}
+# δ3 of softmax sums to zero.
+SAME = {"summed-over-units": {"zero"}, "transposed": {"reshaped"}, "reshaped": {"transposed"}}
 
 
 @pytest.mark.parametrize(("id", "make", "block"), PLANTED)

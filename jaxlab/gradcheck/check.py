@@ -203,7 +203,7 @@ def _check(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradi
             if full is None and seconds > DETAIL_SECONDS:
                 if not answer.judged.any():
                     raise CheckError(
-                        f"at {name} the parameters lie on a kink (of ReLU, abs or max), where J has "
+                        f"at {name} the parameters lie on a kink (of ReLU, abs, max), where J has "
                         "no derivative: choose them random, or look at every coordinate (full=True)"
                     )
                 notes.append(
@@ -396,6 +396,18 @@ def _notes(problem, answers, blocks, precision, unfit, complex_step, two_point) 
         )
     if precision.name == "float32":
         notes.append(_of_float32(answers, blocks, precision))
+    hidden = [
+        block.name
+        for block, answer in zip(blocks, answers, strict=True)
+        if {"autograd", "complex_step"}.isdisjoint(block.diff)
+        and 10 * np.linalg.norm(answer.error) > np.linalg.norm(np.nan_to_num(answer.mine))
+        and answer.mine.any()
+    ]
+    if hidden:
+        notes.append(
+            f"The gradient of {', '.join(hidden)} is so small that rounding of J hides most of it: "
+            "check at smaller parameters, where no unit is saturated."
+        )
     kinks, undefined = sum(a.kinks for a in answers), sum(int((~a.judged).sum()) for a in answers)
     if kinks:
         notes.append(

@@ -20,6 +20,8 @@ from jaxlab.gradcheck.factors import Factor, read_factor, snap
 # part of the error open is no explanation.
 UNEXPLAINED = 1e-3
 TOLERANCE = 1e-7
+# Numbers that are this share of the right ones are zero, but for rounding.
+NOTHING = 1e-14
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class _Block:
         """Whether the candidate explains the block to rounding."""
         left = np.linalg.norm(self.mine - candidate)
         size = max(np.linalg.norm(self.mine), np.linalg.norm(candidate))
-        return bool(left <= self.tolerance * size and left <= UNEXPLAINED * self.error)
+        fits = left <= self.tolerance * size and left <= UNEXPLAINED * self.error
+        return bool(fits or left <= NOTHING * np.linalg.norm(self.right))
 
     def multiple_of(self, candidate: np.ndarray) -> float | None:
         """c where the block is c times the candidate, else None."""
@@ -148,7 +151,7 @@ def _block(name, mine, right, params, per_example, sizes, m, tolerance) -> _Bloc
 def _join(readings: list[Reading], name: str, new: Reading) -> None:
     for old in readings:
         if old.id == new.id and old.both == new.both and _same_key(old.key, new.key):
-            old.blocks.append(name)
+            old.blocks += [name] if name not in old.blocks else []
             old.weak = old.weak and new.weak
             return
     readings.append(replace(new, blocks=[name]))
@@ -194,10 +197,11 @@ def _readings_of_a_block(block: _Block) -> list[Reading]:
     """Every single mistake that fits; only where none does, two at once."""
     if not np.isfinite(block.mine).all():
         return [_not_finite(block)]
+    zero = Reading("zero", None, "{is} left at zero: no gradient is ever written there")
     if not block.mine.any():
-        return [Reading("zero", None, "{is} left at zero: no gradient is ever written there")]
+        return [zero]
     single = [
-        *_multiple(block),
+        *([zero] if block.equals(np.zeros_like(block.mine)) else _multiple(block)),
         *(r for r, candidate in _rearranged(block) if block.equals(candidate)),
         *_examples(block),
         *_decay(block),

@@ -161,7 +161,7 @@ def taylor_order(
     J0, *moved = costs_along(J, theta, data, directions, np.array([0.0, *TAYLOR_STEPS])).T
     with np.errstate(all="ignore"):
         slopes = directions @ g
-    visible = 1e3 * np.finfo(np.float64).eps * np.abs(J0).sum()
+    visible = 1e3 * np.finfo(np.float64).eps * np.maximum(np.abs(J0), 1).sum()
     seen = []
     for h, J_h in zip(TAYLOR_STEPS, moved, strict=True):
         remainder = np.abs(J_h - J0 - h * slopes).sum()

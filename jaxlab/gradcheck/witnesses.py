@@ -90,7 +90,8 @@ def hear(
         (float(np.abs(v).max()) for v in (n, exact) if v is not None and v.size), default=0
     )
     scale = max(abs(J0), largest if np.isfinite(largest) else 0.0)
-    noise = 10 * precision.eps * scale
+    # Inside a small J there may be numbers near 1, as in (a - y)² and log a of saturated units.
+    noise = 10 * precision.eps * max(scale, 1.0)
     rounding = 10 * precision.rounding * (scale if precision is FLOAT64 else largest)
     error = error + noise / (numerical.TWO_POINT_STEP if two_point else precision.step)
     theirs = {"finite_difference": n}

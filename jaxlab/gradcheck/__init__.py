@@ -1,6 +1,6 @@
 """Is a gradient right, and if not, which mistake is it? By up to three independent witnesses.
 
-`check.py` is the entry and the verdict, `functions.py` takes whatever function is given,
+`check.py` is the entry, `functions.py` takes whatever function is given, `verdict.py` judges it,
 `numerical.py` and `witnesses.py` have the witnesses, `mistakes.py` the names of mistakes,
 `result.py` and `table.py` what comes out.
 """

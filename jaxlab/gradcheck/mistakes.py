@@ -296,7 +296,7 @@ def _summed_over_units(block: _Block) -> Iterator[tuple[Reading, np.ndarray]]:
     n = block.right
     if n.size == 1:
         return
-    axes = [(None, "over everything")]
+    axes: list[tuple[int | None, str]] = [(None, "over everything")]
     if n.ndim == 2:
         axes += [(0, "over the rows"), (1, "over the columns")]
     for axis, what in axes:

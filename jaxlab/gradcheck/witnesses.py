@@ -7,11 +7,14 @@ between the two is right.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from jaxlab.gradcheck import numerical
 from jaxlab.gradcheck.functions import Problem
+
+At = tuple[Any, Any, Any]  # J, θ, data
 
 # How many of the worst disagreements are looked at before all are.
 PROBES = 64
@@ -102,9 +105,8 @@ def hear(
 
     kinks = _shorten_steps(at, moves, mine if exact is None else exact, n, error, precision, noise)
     judged = np.ones(len(moves), bool)
-    for n in (theirs["finite_difference"], exact):
-        if n is not None:
-            _find_kinks(at, moves, mine, n, judged, precision, noise)
+    for witness in theirs.keys() - {"complex_step"}:
+        _find_kinks(at, moves, mine, theirs[witness], judged, precision, noise)
     return Testimony(mine, theirs, error, rounding, judged, kinks)
 
 
@@ -172,7 +174,7 @@ def unfit_witnesses(answers: list[Testimony], problem: Problem, precision: Preci
     return unfit
 
 
-def _two_point(at, moves, advance) -> tuple[np.ndarray, np.ndarray]:
+def _two_point(at: At, moves, advance) -> tuple[np.ndarray, np.ndarray]:
     """Differences of two points, and what their step costs, seen on a sample."""
     n = numerical.two_point_differences(*at, moves, advance=advance)
     sample = np.linspace(0, len(moves) - 1, min(PROBES, len(moves))).astype(int)
@@ -189,7 +191,7 @@ def _suspects(one: np.ndarray, other: np.ndarray, tolerance: float, noise: float
     return suspects[np.argsort(-apart[suspects], kind="stable")]
 
 
-def _shorten_steps(at, moves, expected, n, error, precision, noise) -> int:
+def _shorten_steps(at: At, moves, expected, n, error, precision, noise) -> int:
     """Takes smaller steps where central differences are not what is expected; in place.
 
     Returns how many steps had crossed a kink.
@@ -216,7 +218,7 @@ def _shorten_steps(at, moves, expected, n, error, precision, noise) -> int:
     return kinks
 
 
-def _bends(at, moves, h, noise) -> np.ndarray:
+def _bends(at: At, moves, h, noise) -> np.ndarray:
     """Whether the second difference grows as the step shrinks, as over a kink, or vanishes."""
     offsets = h * np.array([-2.0, -1.0, -0.01, 0.0, 0.01, 1.0, 2.0])
     far, left, near_left, J0, near_right, right, far_right = numerical.costs_along(
@@ -228,7 +230,7 @@ def _bends(at, moves, h, noise) -> np.ndarray:
     return bends | (close > 3 * wide + noise / (0.01 * h) ** 2)
 
 
-def _find_kinks(at, moves, mine, n, judged, precision, noise) -> None:
+def _find_kinks(at: At, moves, mine, n, judged, precision, noise) -> None:
     """Takes out of judgement where θ lies on a kink and the gradient between both sides.
 
     A direction that crosses several kinks at once is never judged: the slopes of a right gradient

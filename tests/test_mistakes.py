@@ -93,8 +93,7 @@ PLANTED = [
     ("nan", one("W2", lambda g, p: np.where(np.arange(g.shape[1]) == 1, np.nan, g)), "W2"),
 ]  # fmt: skip
 # What is the same to the numbers: both are named.
-# δ3 of softmax sums to zero.
-SAME = {"summed-over-units": {"zero"}, "transposed": {"reshaped"}, "reshaped": {"transposed"}}
+SAME = {"transposed": {"reshaped"}, "reshaped": {"transposed"}}
 
 
 @pytest.mark.parametrize(("id", "make", "block"), PLANTED)
@@ -107,6 +106,8 @@ SAME = {"summed-over-units": {"zero"}, "transposed": {"reshaped"}, "reshaped": {
 @settings(max_examples=15, deadline=None, derandomize=True)
 def test_a_planted_mistake_has_its_name_and_no_other(id, make, block, seed, sizes, softmax, noise):
     m = 11
+    # δ3 of softmax sums to zero: summed over the units it is left at zero.
+    softmax = softmax and id != "summed-over-units"
     params, right, each = network(seed, sizes, m, "softmax" if softmax else "sigmoid")
     rng = np.random.default_rng(seed)
     mine = {

@@ -36,8 +36,9 @@ COMPLEX_STEP = 1e-30
 # away from 2. Above 1e-3 the next term of the series bends it, too.
 TAYLOR_STEPS = (1e-3, 1e-4, 1e-5)
 
-# What may be held at once while many coordinates are perturbed together: 128 MB in float64.
-MOST_NUMBERS_AT_ONCE = 1 << 24
+# What is held at once while many coordinates are perturbed together: 20 MB in float64, which
+# stays in a processor's cache. 784-25-10 takes 1.6 times as long with five times that.
+MOST_NUMBERS_AT_ONCE = 5 << 19
 MOST_COORDINATES_AT_ONCE = 256
 
 

@@ -50,7 +50,7 @@ def run(config: Config) -> Result:
     params = random_params(config.seed, sizes)
     with terminal.progress("checking the gradient", 2 * n_parameters(sizes)) as advance:
         check = gradcheck.check_gradients(
-            cost_and_grad, params, x, y, cost=cost, seed=config.seed, advance=advance
+            cost_and_grad, params, x, y, cost=cost, seed=config.seed, full=True, advance=advance
         )
     name = "-".join(map(str, sizes))
     return Result(

@@ -85,5 +85,13 @@ def run(config: Config) -> Result:
 def _check(sizes, x, coordinates, advance, *, seed) -> gradcheck.GradientCheck:
     params = random_params(seed, sizes)
     return gradcheck.check_gradients(
-        cost_and_grad, params, x, x, cost=cost, seed=seed, coordinates=coordinates, advance=advance
+        cost_and_grad,
+        params,
+        x,
+        x,
+        cost=cost,
+        seed=seed,
+        coordinates=coordinates,
+        full=coordinates is None,
+        advance=advance,
     )

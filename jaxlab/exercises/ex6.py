@@ -150,7 +150,7 @@ def softmax_check(seed: int) -> gradcheck.GradientCheck:
     x, y = random_batch(seed, 100, 8, 10)
     params = random_params(seed, (8, 10))
     return gradcheck.check_gradients(
-        softmax_cost_and_grad, params, x, y, cost=softmax_cost, seed=seed
+        softmax_cost_and_grad, params, x, y, cost=softmax_cost, seed=seed, full=True
     )
 
 

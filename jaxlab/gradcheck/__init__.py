@@ -1,21 +1,33 @@
-"""Is a gradient right? Three independent witnesses, block by block.
+"""Is a gradient right, and if not, which mistake is it? By up to three independent witnesses.
 
-`numerical.py` has the witnesses, `check.py` their verdict. `jaxlab check` (`command.py`) judges
-other people's functions: `process.py` runs them, `recognize.py` finds out what they compute,
-`naming.py` what mistake they make. Names are imported when they are first used, so that the
-command does not wait for JAX.
+From Python: `check.py` is the entry, `functions.py` takes whatever function is given,
+`verdict.py` judges it, `numerical.py` and `witnesses.py` have the witnesses, `mistakes.py` the
+names of mistakes, `result.py` and `table.py` what comes out.
+
+`jaxlab check` (`command.py`) judges other people's files: `process.py` runs them, `recognize.py`
+finds out what they compute, `judge.py` compares, `naming.py` says what mistake they make. Names
+are imported when they are first used, so that the command does not wait for JAX.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxlab.gradcheck.check import BlockCheck, GradientCheck, assert_gradients, check_gradients
+    from jaxlab.gradcheck.check import assert_gradients, check_gradients
+    from jaxlab.gradcheck.mistakes import Mistake
+    from jaxlab.gradcheck.result import BlockCheck, GradientCheck
 
-__all__ = ["BlockCheck", "GradientCheck", "assert_gradients", "check_gradients"]
+_MODULE_OF = {
+    "BlockCheck": "result",
+    "GradientCheck": "result",
+    "Mistake": "mistakes",
+    "assert_gradients": "check",
+    "check_gradients": "check",
+}
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str):
-    if name not in __all__:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'jaxlab.gradcheck' has no attribute {name!r}")
-    return getattr(import_module("jaxlab.gradcheck.check"), name)
+    return getattr(import_module(f"jaxlab.gradcheck.{_MODULE_OF[name]}"), name)

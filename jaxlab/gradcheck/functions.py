@@ -1,0 +1,389 @@
+"""Whatever was given for a check, as one problem: J(θ) of a flat vector, and a gradient to judge.
+
+Here is what is known of other people's functions: how they return a cost and a gradient, whether
+JAX can trace them, whether `jax.grad` of them is a witness of its own, in which precision they
+compute, and whether they return the same twice.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxlab.backprop import Layer
+from jaxlab.errors import CheckError, ShapeError
+from jaxlab.gradcheck import numerical
+
+# A cost with more operations than that is not compiled but called: compiling would take minutes.
+# Python loops over examples unroll to so many.
+MOST_OPERATIONS = 5_000
+CUSTOM_RULES = ("custom_vjp_call", "custom_vjp_call_jaxpr", "custom_jvp_call")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A gradient under test: g at θ, of a cost J(θ, data).
+
+    own_J: the cost that came with g. rules: the names of hand-written derivative rules inside J,
+    which `jax.grad` would follow. float32_cost, float32_gradient: it was computed so.
+    """
+
+    names: list[str]
+    shapes: list[tuple[int, ...]]
+    theta: np.ndarray | Array
+    g: np.ndarray
+    own_J: float
+    J: numerical.FlatCost
+    data: numerical.Data
+    rules: frozenset[str]
+    float32_cost: bool
+    float32_gradient: bool
+
+    @property
+    def traced(self) -> bool:
+        return not isinstance(self.J, numerical.PlainCost)
+
+    @property
+    def spans(self) -> list[slice]:
+        ends = list(accumulate(map(math.prod, self.shapes)))
+        sizes = map(math.prod, self.shapes)
+        return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+
+    def blocks(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """name → its part of a flat vector, in its shape."""
+        return {
+            name: np.asarray(flat[span], np.float64).reshape(shape)
+            for name, shape, span in zip(self.names, self.shapes, self.spans, strict=True)
+        }
+
+
+def problem_of(
+    function: Any, params: Any, args: tuple[Any, ...], cost: Callable[..., Any] | None, dtype: str
+) -> Problem:
+    """The problem that `check_gradients` was given; in the precision that is switched on."""
+    params, args = floats_to(dtype, params), floats_to(dtype, args)
+    names = block_names(params)
+    leaves = _float_leaves(params)
+    call, cost = _cost_and_gradient(function, cost, params, args)
+    J_and_grad = _twice(call, params, args)
+    own_J, grads = _scalar(J_and_grad[0]), _like(params, J_and_grad[1])
+    _check_form(params, grads, names)
+    grad_leaves = _floats_only(params, grads)
+    if cost is None:
+        cost = CostPart(function)
+    else:
+        _scalar(cost(*_copies((params, *args))))
+    J, theta, data, rules = _traced(cost, params, args)
+    if J is not None and not np.isclose(
+        numerical.cost_at(J, theta, data), _scalar(cost(*_copies((params, *args)))),
+        rtol=1e-4 if dtype == "float32" else 1e-9, atol=0, equal_nan=True,
+    ):  # fmt: skip
+        J = None  # traced it is another function, as where it counts its calls
+    theta = jnp.asarray(theta) if J is not None else np.asarray(theta)
+    if J is None:
+        J, data = _plain(cost, params, args), []
+    return Problem(
+        names,
+        [np.shape(leaf) for leaf in leaves],
+        theta,
+        np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in grad_leaves]),
+        own_J,
+        J,
+        data,
+        rules,
+        float32_cost=dtype == "float32" or _is_float32(_costs_nearby(J, theta, data)),
+        float32_gradient=dtype == "float32"
+        or _is_float32(np.concatenate([np.ravel(np.asarray(leaf)) for leaf in grad_leaves])),
+    )
+
+
+@dataclass(frozen=True)
+class CostPart:
+    """J of a function that returns J and the gradient."""
+
+    func: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        return self.func(*args)[0]
+
+
+def _cost_and_gradient(function, cost, params, args):
+    """A function that returns (J, gradient), and a cost of its own where there is one."""
+    if isinstance(function, tuple | list) and len(function) == 2 and all(map(callable, function)):
+        J, grad = function
+        return (lambda *args: (J(*args), grad(*_copies(args)))), cost or J
+    if not callable(function):
+        raise CheckError(
+            f"{function!r} cannot be called: pass a function that returns (cost, gradient), a "
+            "pair of functions, or a function with a jax.custom_vjp"
+        )
+    inner = inspect.unwrap(function, stop=lambda f: isinstance(f, RULED))
+    if isinstance(inner, RULED):
+        return jax.value_and_grad(function), cost or inner.fun
+    out = function(*_copies((params, *args)))
+    if isinstance(out, tuple | list) and len(out) == 2:
+        return function, cost
+    if np.size(out) == 1 and _traced(function, params, args)[3]:
+        return jax.value_and_grad(function), cost or function
+    what = f"{len(out)} values" if isinstance(out, tuple | list) else f"one {type(out).__name__}"
+    raise CheckError(
+        f"the function returns {what}, not the two of (cost, gradient): return both, or pass a "
+        "pair of functions (cost, gradient), or a function with a jax.custom_vjp"
+    )
+
+
+RULED = (jax.custom_vjp, jax.custom_jvp)
+
+
+def _twice(call, params, args):
+    """(J, gradient), and a refusal where the same call returns something else the next time."""
+    first, second = (call(*_copies((params, *args))) for _ in range(2))
+    for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=False):
+        try:
+            a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        except (TypeError, ValueError):
+            continue
+        scale = 1e-5 if getattr(one, "dtype", None) == np.float32 else 1e-10
+        with np.errstate(all="ignore"):
+            same = a.shape == b.shape and (
+                np.array_equal(a, b, equal_nan=True)
+                or np.linalg.norm(a - b) <= scale * np.linalg.norm(a)
+            )
+        if not same:
+            raise CheckError(
+                "the check is not deterministic: two calls with the same arguments return "
+                f"different numbers (J = {_scalar(first[0]):.8g} and {_scalar(second[0]):.8g}). "
+                "Switch dropout and other randomness off, or fix its seed inside the function"
+            )
+    return first
+
+
+def _scalar(J: Any) -> float:
+    if np.size(J) != 1:
+        raise CheckError(f"the cost has shape {np.shape(J)}: it must be one number")
+    return float(np.asarray(J).reshape(()))
+
+
+# --- params and gradient ---
+
+
+def block_names(params: Any) -> list[str]:
+    """W1, b1, W2, … for layers; for any other pytree the path of each leaf."""
+    if isinstance(params, tuple) and all(isinstance(layer, Layer) for layer in params):
+        return [f"{name}{l}" for l in range(1, len(params) + 1) for name in ("W", "b")]
+    paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    return [
+        jax.tree_util.keystr(path, simple=True, separator=".") or "theta"
+        for path, leaf in paths
+        if _is_float(leaf)
+    ]
+
+
+def _is_float(leaf: Any) -> bool:
+    return isinstance(leaf, float | np.floating) or (
+        isinstance(leaf, jax.Array | np.ndarray) and jnp.issubdtype(leaf.dtype, jnp.floating)
+    )
+
+
+def _float_leaves(params: Any) -> list[Any]:
+    leaves = jax.tree.leaves(params)
+    floats = [leaf for leaf in leaves if _is_float(leaf)]
+    if not floats:
+        kinds = ", ".join(
+            sorted({str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in leaves})
+        )
+        raise CheckError(
+            f"params has no floating-point arrays (it has {kinds or 'nothing'}): pass NumPy or "
+            "JAX arrays of floats, in any dict, list, tuple or registered dataclass"
+        )
+    return floats
+
+
+def _like(params: Any, grads: Any) -> Any:
+    """The gradient with the form of params, where it is clear what belongs where.
+
+    Lists stand for tuples, "dW1" in a dict for "W1", and what else the dict holds is left out.
+    """
+    if isinstance(params, Mapping) and isinstance(grads, Mapping):
+        named = {key: key if key in grads else f"d{key}" for key in params}
+        if all(key in grads for key in named.values()) and type(params) is dict:
+            return {key: _like(params[key], grads[theirs]) for key, theirs in named.items()}
+    plain = isinstance(params, list | tuple) and isinstance(grads, list | tuple)
+    if plain and type(params) is not type(grads) and len(params) == len(grads):
+        parts = [_like(p, g) for p, g in zip(params, grads, strict=True)]
+        return type(params)(*parts) if hasattr(params, "_fields") else type(params)(parts)
+    return grads
+
+
+def _check_form(params, grads, names) -> None:
+    form, form_of_g = jax.tree.structure(params), jax.tree.structure(grads)
+    if str(form) != str(form_of_g):
+        raise ShapeError(f"the gradient is not built like params: {form_of_g} instead of {form}")
+    pairs = zip(names, _float_leaves(params), _floats_only(params, grads), strict=True)
+    for name, p, d in pairs:
+        if np.shape(p) != np.shape(d):
+            hint = ": is it transposed?" if np.shape(p) == np.shape(d)[::-1] else ""
+            raise ShapeError(f"{name} has shape {np.shape(p)}, its gradient {np.shape(d)}{hint}")
+
+
+def _floats_only(params, grads) -> list[Any]:
+    """The leaves of grads where params has floats."""
+    leaves = jax.tree.leaves(params)
+    both = zip(leaves, jax.tree.leaves(grads), strict=True)
+    return [g for p, g in both if _is_float(p)]
+
+
+def floats_to(dtype: Any, tree: Any) -> Any:
+    """The tree with its arrays of floating-point numbers in another dtype, all else as it is."""
+
+    def convert(leaf):
+        if not _is_float(leaf) or isinstance(leaf, float):
+            return leaf
+        kind = jnp.asarray if isinstance(leaf, jax.Array) else np.asarray
+        return kind(leaf, dtype)
+
+    return jax.tree.map(convert, tree)
+
+
+def _copies(tree: Any) -> Any:
+    """The tree with arrays of its own, so that a function may write into what it is given."""
+    return jax.tree.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+# --- the cost as a function of one vector ---
+
+
+def flat_problem(
+    cost: Callable[..., Any], params: Any, args: tuple[Any, ...], *, data_traced: bool = True
+) -> tuple[numerical.FlatCost, Array, numerical.Data]:
+    """J(θ, data), θ and data for the numerical witnesses, from cost(params, *args).
+
+    θ is real or complex; arrays of floating-point numbers among the arguments follow its dtype.
+    A compiled cost (`jax.jit`) with arrays of the same shapes gives the same J, so that nothing
+    is compiled twice. Any other function may have changed since, with a global variable.
+    data_traced: JAX sees the arrays among the arguments as variables, too.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    arg_leaves, arg_structure = jax.tree.flatten(args)
+    is_data = tuple(data_traced and _is_numeric(leaf) for leaf in arg_leaves)
+    rest = tuple(None if d else leaf for leaf, d in zip(arg_leaves, is_data, strict=True))
+    fixed = tuple(None if _is_float(leaf) else leaf for leaf in leaves)
+    shapes = tuple(np.shape(leaf) if _is_float(leaf) else None for leaf in leaves)
+    is_compiled = hasattr(getattr(cost, "func", cost), "lower")
+    key = (cost, structure, shapes, fixed, arg_structure, rest, is_data)
+    try:
+        J = (_flat_cost if is_compiled else _flat_cost.__wrapped__)(*key)
+    except TypeError:  # not everything can be a key of the cache
+        J = _flat_cost.__wrapped__(*key)
+    theta = jnp.concatenate([jnp.ravel(jnp.asarray(leaf)) for leaf in leaves if _is_float(leaf)])
+    return J, theta, [leaf for leaf, d in zip(arg_leaves, is_data, strict=True) if d]
+
+
+@lru_cache(maxsize=64)
+def _flat_cost(cost, structure, shapes, fixed, arg_structure, rest, is_data):
+    sizes = [math.prod(shape) for shape in shapes if shape is not None]
+    ends = list(accumulate(sizes))
+
+    def J(theta, data):
+        parts = iter(jnp.split(theta, ends[:-1]))
+        leaves = [
+            leaf if shape is None else next(parts).reshape(shape)
+            for leaf, shape in zip(fixed, shapes, strict=True)
+        ]
+        arrays = iter(_arrays_to(theta.dtype, data))
+        arg_leaves = [next(arrays) if d else leaf for leaf, d in zip(rest, is_data, strict=True)]
+        params = jax.tree.unflatten(structure, leaves)
+        return jnp.reshape(cost(params, *jax.tree.unflatten(arg_structure, arg_leaves)), ())
+
+    return J
+
+
+def _arrays_to(dtype, arrays):
+    return [jnp.asarray(a, dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a for a in arrays]
+
+
+def _is_numeric(leaf: Any) -> bool:
+    if isinstance(leaf, np.ndarray):
+        return leaf.dtype.kind in "biufc"
+    return isinstance(leaf, jax.Array)
+
+
+def _traced(cost, params, args):
+    """J, θ, data and the derivative rules inside J; J is None where JAX cannot trace the cost."""
+    for data_traced in (True, False):
+        J, theta, data = flat_problem(cost, params, args, data_traced=data_traced)
+        try:
+            jaxpr = jax.make_jaxpr(J)(theta, data).jaxpr
+        except Exception:  # whatever a stranger's function does with a tracer
+            continue
+        primitives = _primitives(jaxpr)
+        if len(primitives) > MOST_OPERATIONS or "pure_callback" in primitives:
+            break
+        return J, theta, data, frozenset(primitives) & frozenset(CUSTOM_RULES)
+    return None, theta, data, frozenset()
+
+
+def _primitives(jaxpr) -> list[str]:
+    names = []
+    for equation in jaxpr.eqns:
+        names.append(equation.primitive.name)
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
+        ):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                names += _primitives(inner)
+    return names
+
+
+def _plain(cost, params, args) -> numerical.PlainCost:
+    leaves, structure = jax.tree.flatten(params)
+
+    def J(theta: np.ndarray) -> float:
+        moved, start = [], 0
+        for leaf in leaves:
+            if not _is_float(leaf):
+                moved.append(leaf)
+                continue
+            size = np.size(leaf)
+            part = theta[start : start + size].reshape(np.shape(leaf))
+            start += size
+            if isinstance(leaf, float):
+                moved.append(float(part))
+            else:
+                kind = jnp.asarray if isinstance(leaf, jax.Array) else np.array
+                moved.append(kind(part, leaf.dtype))
+        return _scalar(cost(jax.tree.unflatten(structure, moved), *_copies(args)))
+
+    return numerical.PlainCost(J)
+
+
+# --- precision ---
+
+
+def _costs_nearby(J, theta, data) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    directions = np.asarray(theta) * rng.uniform(1e-3, 2e-3, (4, theta.size))
+    return numerical.costs_along(J, theta, data, directions, np.ones(1))
+
+
+def _is_float32(numbers: np.ndarray) -> bool:
+    """Whether numbers were computed in float32, whatever their dtype says now.
+
+    Seven digits and no more; a few round numbers (0, ½, 3) prove nothing.
+    """
+    if numbers.dtype == np.float32:
+        return True
+    with np.errstate(all="ignore"):
+        numbers = numbers.astype(np.float64)[np.isfinite(numbers)]
+        seven_digits = numbers.astype(np.float32) == numbers
+        mantissa = np.frexp(numbers)[0] * 2**12
+    return bool(seven_digits.all() and (mantissa != np.round(mantissa)).any())

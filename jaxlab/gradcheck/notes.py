@@ -1,0 +1,74 @@
+"""What a reader must know of the witnesses, in sentences."""
+
+import numpy as np
+
+from jaxlab.gradcheck import numerical
+
+
+def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point) -> list[str]:
+    """Who was left out and why, what float32 cannot see, which kinks were met."""
+    notes = []
+    if not problem.traced:
+        notes.append(
+            "JAX cannot trace the cost, which was called point by point: central differences are "
+            "the only witness."
+        )
+    elif problem.float32_cost:
+        pass
+    elif two_point:
+        shares = [
+            np.linalg.norm(a.error) / max(float(np.linalg.norm(a.mine)), 1e-300) for a in answers
+        ]
+        notes.append(
+            f"Central differences of two points, step {numerical.TWO_POINT_STEP:g}, good for about "
+            f"{max(shares):.0e} of a block; without the complex step."
+        )
+    elif not complex_step or "complex_step" in unfit:
+        notes.append(
+            "The complex step was left out: the cost is not analytic (abs, norm, max, conj) or "
+            "takes no complex numbers."
+        )
+    if problem.traced and "autograd" not in blocks[0].diff:
+        notes.append(
+            "jax.grad was left out: it would follow a derivative rule written by hand inside the "
+            "cost (custom_vjp or custom_jvp)."
+        )
+    if precision.name == "float32":
+        notes.append(_of_float32(answers, blocks, precision))
+    hidden = [
+        block.name
+        for block, answer in zip(blocks, answers, strict=True)
+        if {"autograd", "complex_step"}.isdisjoint(block.diff)
+        and 10 * np.linalg.norm(answer.error) > np.linalg.norm(np.nan_to_num(answer.mine))
+        and answer.mine.any()
+    ]
+    if hidden:
+        notes.append(
+            f"The gradient of {', '.join(hidden)} is so small that rounding of J hides most of it: "
+            "check at smaller parameters, where no unit is saturated."
+        )
+    kinks, undefined = sum(a.kinks for a in answers), sum(int((~a.judged).sum()) for a in answers)
+    if kinks:
+        notes.append(
+            f"{kinks} steps of central differences crossed a kink (as of ReLU, abs or max) and "
+            "were taken again, smaller: that is no mistake."
+        )
+    if undefined:
+        notes.append(
+            f"At {undefined} places the parameters lie on a kink, where the derivatives on both "
+            "sides differ: the gradient lies between them, which is right."
+        )
+    return notes
+
+
+def _of_float32(answers, blocks, precision) -> str:
+    seen = []
+    for answer, block in zip(answers, blocks, strict=True):
+        size = max(float(np.linalg.norm(np.nan_to_num(answer.mine))), 1e-300)
+        by_difference = max(float(np.linalg.norm(answer.error)) / size, precision.difference)
+        exact = "autograd" in block.diff or "complex_step" in block.diff
+        seen.append(precision.exact if exact else by_difference)
+    return (
+        "Computed in float32, which has seven digits: a mistake below "
+        f"{max(seen):.0e} of a block cannot be told from rounding here. float64 sees more."
+    )

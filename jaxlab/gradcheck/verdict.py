@@ -1,0 +1,284 @@
+"""The verdict on one problem: which moves are asked about, who is believed, what is named."""
+
+import math
+import time
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlab.errors import CheckError
+from jaxlab.gradcheck import examples, numerical
+from jaxlab.gradcheck.functions import Problem
+from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
+from jaxlab.gradcheck.notes import notes_of
+from jaxlab.gradcheck.result import BlockCheck, GradientCheck, relative_difference
+from jaxlab.gradcheck.witnesses import (
+    FLOAT32,
+    FLOAT32_GRADIENT,
+    FLOAT64,
+    Precision,
+    Testimony,
+    along,
+    hear,
+    split,
+    unfit_witnesses,
+)
+
+TAYLOR_TOLERANCE = 0.1
+# One direction can happen to have little curvature, the sum over a few hardly does.
+DIRECTIONS = 8
+# Every coordinate of networks up to that size, unless asked; of a cost that JAX cannot trace,
+# each coordinate is four calls.
+WHOLE_UP_TO = 2_000
+WHOLE_PLAIN_UP_TO = 300
+# Blocks that fail are looked at whole, but not for longer than that unless asked (`full`).
+DETAIL_SECONDS = 60.0
+
+
+def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> GradientCheck:
+    """The verdict on a problem, with the options of `check_gradients`."""
+    rng, precision = np.random.default_rng(seed), _precision(problem)
+    at, g, spans = (problem.J, problem.theta, problem.data), problem.g, problem.spans
+    J0, exact = numerical.cost_at(*at), None
+    if problem.traced and not any("vjp" in rule for rule in problem.rules):
+        exact = np.asarray(numerical.autograd(*at), np.float64)
+    if not (np.isfinite(J0) and (exact is None or np.isfinite(exact).all())):
+        raise CheckError(
+            f"J is {J0} at these parameters, and J or its derivative by jax.grad is not "
+            "finite: there is nothing to compare with; check at smaller parameters or inputs"
+        )
+    complex_step = _takes_complex(problem)
+    picks = [span.start + _sample(span.stop - span.start, coordinates, rng) for span in spans]
+    directions = _directions(problem, rng)
+    within = [_within(directions, span) for span in spans]
+    few = coordinates is None and not (
+        full if full is not None else _is_small(problem) and not problem.float32_cost
+    )
+    two_point = bool(full) and g.size > WHOLE_UP_TO and _two_points_will_do(problem, J0)
+
+    def ask(moves, two_point=False) -> Testimony:
+        return hear(
+            problem, moves, along(g, moves), None if exact is None else along(exact, moves),
+            precision, J0, complex_step=complex_step and not two_point, two_point=two_point,
+            advance=advance,
+        )  # fmt: skip
+
+    if few:
+        answers = [ask(moves) for moves in within]
+    else:  # all blocks at once: one compiled program serves them
+        answers = split(ask(np.concatenate(picks), two_point), [pick.size for pick in picks])
+    unfit = unfit_witnesses(answers, problem, precision)
+    if "autograd" in unfit:
+        exact = None
+
+    blocks, notes = [], []
+    for i, (name, shape, answer) in enumerate(
+        zip(problem.names, problem.shapes, answers, strict=True)
+    ):
+        judged = partial(_judge, name, shape, precision=precision, unfit=unfit)
+        order = None
+        if not problem.float32_cost:
+            order = numerical.taylor_order(*at, g, within[i])
+        everywhere = (g[spans[i]], exact[spans[i]]) if few and exact is not None else None
+        in_part = few
+        block = judged(answer, order, few, everywhere)
+        if few and (not answer.judged.all() or (exact is None and not block.ok)):
+            seconds = _seconds(problem, block.size)
+            if full is None and seconds > DETAIL_SECONDS:
+                if not answer.judged.any():
+                    raise CheckError(
+                        f"at {name} the parameters lie on a kink (of ReLU, abs, max), where J has "
+                        "no derivative: choose them random, or look at every coordinate (full=True)"
+                    )
+                notes.append(
+                    f"{name} was not looked at whole, which takes about {seconds:.0f} s: full=True."
+                )
+            else:
+                answers[i], in_part, everywhere = ask(picks[i]), False, None
+                block = judged(answers[i], order, in_part, everywhere)
+        # A remainder bends over a kink as well: differences with short steps see what it is.
+        if block.objections == ("taylor_order",):
+            again = answer if few else ask(within[i])
+            if judged(again, None, True, None).ok:
+                block = judged(answers[i], None, in_part, everywhere)
+        blocks.append(block)
+
+    mine = problem.blocks(g)
+    right = {
+        block.name: _right(
+            block, mine[block.name], answer, unfit, None if exact is None else exact[span]
+        )
+        for block, answer, span in zip(blocks, answers, spans, strict=True)
+    }
+    return GradientCheck(
+        blocks=tuple(blocks),
+        diff=_whole(blocks, answers, g, exact),
+        taylor_order=_whole_order(problem, blocks, directions),
+        cost_diff=relative_difference(np.array([problem.own_J]), np.array([J0])),
+        analytic="complex_step" in answers[0].theirs and "complex_step" not in unfit,
+        mistakes=tuple(_named(problem, blocks, answers, mine, right, exact, m, args, precision)),
+        mine=mine,
+        right=right,
+        precision=precision.name,
+        notes=(
+            *notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point),
+            *notes,
+        ),
+    )
+
+
+def _precision(problem: Problem) -> Precision:
+    if problem.float32_cost:
+        return FLOAT32
+    return FLOAT32_GRADIENT if problem.float32_gradient else FLOAT64
+
+
+def _is_small(problem: Problem) -> bool:
+    return problem.g.size <= (WHOLE_UP_TO if problem.traced else WHOLE_PLAIN_UP_TO)
+
+
+def _takes_complex(problem: Problem) -> bool:
+    if not problem.traced or problem.float32_cost:
+        return False
+    try:
+        J = jax.eval_shape(lambda t: problem.J(jax.lax.complex(t, t), problem.data), problem.theta)
+    except Exception:  # whatever a stranger's function does with complex numbers
+        return False
+    return jnp.issubdtype(J.dtype, jnp.complexfloating)
+
+
+def _two_points_will_do(problem: Problem, J0: float) -> bool:
+    """Whether rounding of J leaves enough digits of a typical coordinate."""
+    rounding = np.finfo(np.float64).eps * abs(J0) / numerical.TWO_POINT_STEP
+    with np.errstate(all="ignore"):
+        typical = np.sqrt(np.mean(np.square(problem.g)))
+    return bool(10 * rounding < FLOAT64.difference * typical)
+
+
+def _seconds(problem: Problem, coordinates: int) -> float:
+    """How long every coordinate of a cost that is called point by point will take."""
+    if problem.traced:
+        return 0.0
+    start = time.perf_counter()
+    numerical.cost_at(problem.J, problem.theta, problem.data)
+    return 4 * coordinates * (time.perf_counter() - start)
+
+
+def _judge(name, shape, answer, order, few, everywhere, *, precision, unfit) -> BlockCheck:
+    """One block's verdict. everywhere: (g, by jax.grad) at every coordinate, where directions
+    were taken and that can be had."""
+    keep, diff, objections = answer.judged, {}, []
+    for who, n in answer.theirs.items():
+        if who in unfit:
+            if who == "complex_step":
+                diff[who] = relative_difference(answer.mine, n)
+            continue
+        mine, theirs = (answer.mine[keep], n[keep])
+        if who == "autograd" and everywhere is not None:
+            mine, theirs = everywhere
+        diff[who] = relative_difference(mine, theirs)
+        if who == "finite_difference":
+            tolerance, error = precision.difference, np.linalg.norm(answer.error[keep])
+        else:
+            tolerance, error = precision.exact, answer.rounding * np.sqrt(mine.size)
+            if who == "complex_step" and "autograd" in answer.theirs.keys() - unfit:
+                # Complex functions lose digits of their own, as σ(z) of a saturated unit does.
+                error += np.linalg.norm((n - answer.theirs["autograd"])[keep])
+        with np.errstate(all="ignore"):
+            if diff[who] > tolerance and not np.linalg.norm(mine - theirs) <= error:
+                objections.append(who)
+    # Above 2 is no mistake: along d the cost has no curvature.
+    if order is not None and not order > 2 - TAYLOR_TOLERANCE:
+        objections.append("taylor_order")
+    checked = len(keep) if not few else math.prod(shape) if everywhere is not None else 0
+    return BlockCheck(
+        name, tuple(shape), checked, diff, order, tuple(objections), len(keep) if few else 0
+    )
+
+
+def _right(block, mine, answer, unfit, exact) -> np.ndarray | None:
+    """The block's right gradient by the best witness that saw all of it."""
+    if exact is None and (block.directions or block.checked < block.size):
+        return None
+    if exact is None:
+        best = "complex_step" if {"complex_step"} & (answer.theirs.keys() - unfit) else None
+        exact = answer.theirs[best or "finite_difference"]
+    if not block.directions and block.checked == block.size:
+        exact = np.where(answer.judged, exact, mine.ravel())  # on a kink any side is right
+    return np.asarray(exact).reshape(block.shape)
+
+
+def _whole(blocks, answers, g, exact) -> dict[str, float]:
+    """The relative difference to each witness over all blocks."""
+    diff = {}
+    for who in blocks[0].diff:
+        if who == "autograd" and blocks[0].directions:
+            diff[who] = relative_difference(g, exact)
+        elif all(who in answer.theirs for answer in answers):
+            mine, theirs = (
+                np.concatenate([v[a.judged] for v, a in zip(vs, answers, strict=True)])
+                for vs in ([a.mine for a in answers], [a.theirs[who] for a in answers])
+            )
+            diff[who] = relative_difference(mine, theirs)
+    return diff
+
+
+def _whole_order(problem, blocks, directions) -> float | None:
+    if problem.float32_cost or all(block.taylor_order is None for block in blocks):
+        return None
+    return numerical.taylor_order(problem.J, problem.theta, problem.data, problem.g, directions)
+
+
+def _named(problem, blocks, answers, mine, right, exact, m, args, precision) -> list[Mistake]:
+    """The mistakes by name, in the blocks that are wrong and known whole."""
+    wrong = {b.name: a for b, a in zip(blocks, answers, strict=True) if not b.ok}
+    known = [name for name in wrong if right[name] is not None]
+    if not known:
+        return []
+    tolerance = precision.naming
+    if exact is None:
+        share = max(
+            np.linalg.norm(wrong[n].error) / max(float(np.linalg.norm(right[n])), 1e-300)
+            for n in known
+        )
+        tolerance = max(tolerance, float(share))
+        if tolerance > 1e-2:
+            return []
+    true = {name: right[name] if name in known else mine[name] for name in mine}
+    here = problem.blocks(np.asarray(problem.theta))
+    m = examples.how_many(args) if m is None else m
+    name = partial(name_from_numbers, mine, true, here, m=m, tolerance=tolerance)
+    found = name()
+    named = {block for mistake in found for block in mistake.block.split(", ")}
+    if exact is not None and set(known) - named:
+        each = examples.gradients(problem, m)
+        found = name(per_example=each) if each else found
+    return found
+
+
+def _sample(size: int, most: int | None, rng: np.random.Generator) -> np.ndarray:
+    if most is None or most >= size:
+        return np.arange(size)
+    return np.sort(rng.choice(size, most, replace=False))
+
+
+def _directions(problem: Problem, rng: np.random.Generator) -> np.ndarray:
+    """Random directions (DIRECTIONS, parameters) in which each row of W has length 1.
+
+    So each unit's z moves by about as much as its inputs are large, however many they are.
+    """
+    directions = np.zeros((DIRECTIONS, problem.g.size))
+    for shape, span in zip(problem.shapes, problem.spans, strict=True):
+        d = rng.standard_normal((DIRECTIONS, *(shape or (1,))))
+        rows = np.linalg.norm(d, axis=-1, keepdims=True) if len(shape) > 1 else 1.0
+        directions[:, span] = (d / rows).reshape(DIRECTIONS, -1)
+    return directions
+
+
+def _within(directions: np.ndarray, span: slice) -> np.ndarray:
+    """The directions with all but one block left where it is."""
+    inside = np.zeros_like(directions)
+    inside[:, span] = directions[:, span]
+    return inside

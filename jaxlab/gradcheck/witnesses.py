@@ -1,0 +1,254 @@
+"""What the witnesses say of a gradient along some moves: coordinates, or random directions.
+
+Central differences are not believed blindly. Where they disagree, smaller steps are tried: a step
+that crossed a kink (ReLU, abs, max) or was too long for a steep cost is no evidence. Where the
+derivatives on both sides of the very point differ, there is no derivative, and any gradient
+between the two is right.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jaxlab.gradcheck import numerical
+from jaxlab.gradcheck.functions import Problem
+
+At = tuple[Any, Any, Any]  # J, θ, data
+
+# How many of the worst disagreements are looked at before all are.
+PROBES = 64
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a cost computed in float64 or float32 allows.
+
+    eps: of the cost. rounding: eps of the gradient. step: of central differences.
+    one_sided_step: of the derivatives on the left and on the right. exact: the relative
+    difference to an exact witness above which a block is wrong; difference: that to central
+    differences. naming: what a mistake's name may leave unexplained.
+    """
+
+    name: str
+    eps: float
+    rounding: float
+    step: float
+    one_sided_step: float
+    exact: float
+    difference: float
+    naming: float
+
+
+# A block is right when its relative difference ‖g - n‖ / ‖g + n‖ is below these. In float64 right
+# gradients reach 1e-16 (exact witnesses) and 1e-9 (central differences), in float32 1e-7 and 1e-3;
+# the smallest real mistake that we planted gives about 1e-4. A right gradient whose terms all but
+# cancel may lose digits, so the line is drawn well above rounding.
+FLOAT64 = Precision("float64", 2.0**-52, 2.0**-52, numerical.STEP, 1e-6, 1e-9, 1e-6, 1e-8)
+FLOAT32 = Precision("float32", 2.0**-23, 2.0**-23, 3e-2, 1e-2, 1e-4, 1e-2, 1e-5)
+# A gradient in float32 of a cost in float64.
+FLOAT32_GRADIENT = Precision("float32", 2.0**-52, 2.0**-23, numerical.STEP, 1e-6, 1e-4, 1e-4, 1e-5)
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """Derivatives along n moves: of the gradient under test and of each witness.
+
+    error: what steps and rounding may cost central differences, each. rounding: what it may cost
+    an exact witness. judged: false where there
+    is no derivative, at a kink. kinks: how many steps crossed one and were shortened.
+    """
+
+    mine: np.ndarray
+    theirs: dict[str, np.ndarray]
+    error: np.ndarray
+    rounding: float
+    judged: np.ndarray
+    kinks: int
+
+
+def hear(
+    problem: Problem,
+    moves: np.ndarray,
+    mine: np.ndarray,
+    exact: np.ndarray | None,
+    precision: Precision,
+    J0: float,
+    *,
+    complex_step: bool,
+    two_point: bool = False,
+    advance: numerical.Advance = lambda n: None,
+) -> Testimony:
+    """Central differences along the moves, made sure of, and the exact witnesses beside them.
+
+    exact: by `jax.grad`, along the same moves, where it can be had.
+    """
+    at = (problem.J, problem.theta, problem.data)
+    if two_point:
+        n, error = _two_point(at, moves, advance)
+    else:
+        n, error = numerical.central_differences(*at, moves, step=precision.step, advance=advance)
+    # The size of the numbers that a gradient is summed from: rounding is a fraction of it.
+    largest = max(
+        (float(np.abs(v).max()) for v in (n, exact) if v is not None and v.size), default=0
+    )
+    scale = max(abs(J0), largest if np.isfinite(largest) else 0.0)
+    # Inside a small J there may be numbers near 1, as in (a - y)² and log a of saturated units.
+    noise = 10 * precision.eps * max(scale, 1.0)
+    rounding = 10 * precision.rounding * (scale if precision is FLOAT64 else largest)
+    error = error + noise / (numerical.TWO_POINT_STEP if two_point else precision.step)
+    theirs = {"finite_difference": n}
+    if complex_step:
+        theirs["complex_step"] = numerical.complex_steps(*at, moves, advance=advance)
+    if exact is not None:
+        theirs["autograd"] = exact
+
+    kinks = _shorten_steps(at, moves, mine if exact is None else exact, n, error, precision, noise)
+    judged = np.ones(len(moves), bool)
+    for witness in theirs.keys() - {"complex_step"}:
+        _find_kinks(at, moves, mine, theirs[witness], judged, precision, noise)
+    return Testimony(mine, theirs, error, rounding, judged, kinks)
+
+
+def along(g: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """g along each move."""
+    with np.errstate(all="ignore"):
+        return g[moves] if moves.ndim == 1 else _dot(moves, g)
+
+
+def _dot(moves, g):
+    # 0 · nan is nan: what a direction leaves where it is must not count.
+    touched = moves.any(axis=0)
+    return moves[:, touched] @ g[touched]
+
+
+def split(whole: Testimony, sizes: list[int]) -> list[Testimony]:
+    """The parts of a testimony that belong to moves of the given numbers."""
+    ends = np.cumsum(sizes)
+    parts = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    return [
+        replace(
+            whole,
+            mine=whole.mine[part],
+            theirs={who: n[part] for who, n in whole.theirs.items()},
+            error=whole.error[part],
+            judged=whole.judged[part],
+            kinks=whole.kinks if i == 0 else 0,
+        )
+        for i, part in enumerate(parts)
+    ]
+
+
+def unfit_witnesses(answers: list[Testimony], problem: Problem, precision: Precision) -> set[str]:
+    """Those that contradict central differences for a reason of their own.
+
+    The complex step where the cost is not analytic; `jax.grad` where it follows a rule that was
+    written by hand. Whether the gradient under test is right plays no part.
+    """
+    who = answers[0].theirs.keys()
+    theirs = {w: np.concatenate([a.theirs[w][a.judged] for a in answers]) for w in who}
+    error = np.linalg.norm(np.concatenate([a.error[a.judged] for a in answers]))
+
+    def agree(one: str, other: str, tolerance: float) -> bool:
+        apart = np.linalg.norm(theirs[one] - theirs[other])
+        together = np.linalg.norm(theirs[one] + theirs[other])
+        allowed = error if "finite_difference" in (one, other) else 0.0
+        return bool(apart <= max(tolerance * together, allowed))
+
+    unfit = set()
+    if (
+        {"autograd"} <= who
+        and problem.rules
+        and not agree("autograd", "finite_difference", precision.difference)
+    ):
+        unfit.add("autograd")
+    if "complex_step" in who:
+        if "autograd" in who - unfit:
+            fits = agree("complex_step", "autograd", precision.exact) or not agree(
+                "finite_difference", "autograd", precision.difference
+            )
+        else:
+            fits = agree("complex_step", "finite_difference", precision.difference)
+        if not fits:
+            unfit.add("complex_step")
+    return unfit
+
+
+def _two_point(at: At, moves, advance) -> tuple[np.ndarray, np.ndarray]:
+    """Differences of two points, and what their step costs, seen on a sample."""
+    n = numerical.two_point_differences(*at, moves, advance=advance)
+    sample = np.linspace(0, len(moves) - 1, min(PROBES, len(moves))).astype(int)
+    better, _ = numerical.central_differences(*at, moves[sample])
+    return n, np.full(len(moves), np.abs(n[sample] - better).max())
+
+
+def _suspects(one: np.ndarray, other: np.ndarray, tolerance: float, noise: float) -> np.ndarray:
+    """Where two differ by more than their share of what a block may differ, the worst first."""
+    with np.errstate(all="ignore"):
+        apart = np.nan_to_num(np.abs(one - other), nan=np.inf)
+        typical = np.sqrt(np.mean(np.square(one[np.isfinite(one)]))) if one.size else 0.0
+    suspects = np.flatnonzero(apart > tolerance * np.nan_to_num(typical) + noise)
+    return suspects[np.argsort(-apart[suspects], kind="stable")]
+
+
+def _shorten_steps(at: At, moves, expected, n, error, precision, noise) -> int:
+    """Takes smaller steps where central differences are not what is expected; in place.
+
+    Returns how many steps had crossed a kink.
+    """
+    h = precision.step
+    suspects = _suspects(n, expected, precision.difference, noise / h)
+    kinks, looked = 0, 0
+    for these in (suspects[:PROBES], suspects[PROBES:]):
+        if not these.size:
+            break
+        here = moves[these]
+        near, _ = numerical.central_differences(*at, here, step=h / 10)
+        nearest, _ = numerical.central_differences(*at, here, step=h / 100)
+        unsure = ~(np.abs(near - nearest) <= noise / h * 110)
+        value = np.where(unsure, nearest, near)
+        rounding = np.where(unsure, noise / h * 100, noise / h * 10)
+        changed = ~(np.abs(value - n[these]) <= 10 * rounding) & np.isfinite(value)
+        if looked == 0 and not changed.any():
+            return 0  # the differences are right as they are: it is the gradient that is wrong
+        looked += these.size
+        kinks += int((changed & _bends(at, here, h, noise)).sum())
+        n[these] = np.where(changed, value, n[these])
+        error[these] = np.where(changed, rounding, error[these])
+    return kinks
+
+
+def _bends(at: At, moves, h, noise) -> np.ndarray:
+    """Whether the second difference grows as the step shrinks, as over a kink, or vanishes."""
+    offsets = h * np.array([-2.0, -1.0, -0.01, 0.0, 0.01, 1.0, 2.0])
+    far, left, near_left, J0, near_right, right, far_right = numerical.costs_along(
+        *at, moves, offsets
+    ).T
+    wide = np.maximum(np.abs(left + right - 2 * J0), np.abs(far + far_right - 2 * J0) / 4) / h**2
+    close = np.abs(near_left + near_right - 2 * J0) / (0.01 * h) ** 2
+    bends = wide > 3 * close + noise / (0.01 * h) ** 2
+    return bends | (close > 3 * wide + noise / (0.01 * h) ** 2)
+
+
+def _find_kinks(at: At, moves, mine, n, judged, precision, noise) -> None:
+    """Takes out of judgement where θ lies on a kink and the gradient between both sides.
+
+    A direction that crosses several kinks at once is never judged: the slopes of a right gradient
+    need not lie between its sides. Coordinates must be looked at.
+    """
+    h = precision.one_sided_step
+    suspects = _suspects(n, mine, precision.exact, noise / precision.step)
+    suspects = suspects[np.isfinite(mine[suspects])]
+    for these in (suspects[:PROBES], suspects[PROBES:]):
+        if not these.size:
+            return
+        left, right = numerical.one_sided_derivatives(*at, moves[these], h)
+        jump, room = np.abs(right - left), 3 * noise / h
+        kink = jump > 1e-3 * np.maximum(np.abs(left), np.abs(right)) + room
+        if not kink.any():
+            return
+        if moves.ndim == 1:
+            slack = room + 1e-6 * jump
+            kink &= mine[these] >= np.minimum(left, right) - slack
+            kink &= mine[these] <= np.maximum(left, right) + slack
+        judged[these[kink]] = False

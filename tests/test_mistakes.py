@@ -239,8 +239,8 @@ def test_right_gradients_are_let_through():
 
 
 @pytest.mark.slow
-def test_ten_thousand_right_gradients_are_let_through():
-    assert rejected(10_000, first=1_000) == []
+def test_two_thousand_right_gradients_are_let_through():
+    assert rejected(2_000, first=1_000) == []
 
 
 @pytest.mark.parametrize("seed", range(25))

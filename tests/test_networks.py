@@ -83,7 +83,7 @@ def rates(python, *arguments):
     return counted
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_planted_mistakes_are_rejected_and_named(python, rounds):
     assert len({p.name for p in planted.MISTAKES}) >= 60
     found = rates(python, "singles", rounds)
@@ -93,7 +93,7 @@ def test_planted_mistakes_are_rejected_and_named(python, rounds):
     assert found["named wrong"] == 0, found["failures"]
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_pairs_of_mistakes(python, count):
     found = rates(python, "pairs", count)
     assert found["rejected"] == found["planted"] == count

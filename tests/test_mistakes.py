@@ -235,12 +235,12 @@ def rejected(draws, first=0):
 
 
 def test_right_gradients_are_let_through():
-    assert rejected(300) == []
+    assert rejected(200) == []
 
 
 @pytest.mark.slow
-def test_two_thousand_right_gradients_are_let_through():
-    assert rejected(2_000, first=1_000) == []
+def test_a_thousand_right_gradients_are_let_through():
+    assert rejected(1_000, first=1_000) == []
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -327,7 +327,7 @@ def discussion(
     if full_mnist and examples["test"] == 10_000:
         low, high = (100 * end for end in test["ci95"])
         for name, peer in (("Keras' mnist_convnet", 99.22), ("pytorch/examples' network", 99.185)):
-            verdict = "above" if low > peer else "below" if high < peer else "not told apart from"
+            verdict = "above" if low > peer else "below" if high < peer else "not to be told from"
             sentences.append(f"That is {verdict} {name} ({peer:g} %).")
     if recipe.augments and curve["accuracy"]:
         seen = curve["accuracy"][-1]

@@ -296,7 +296,7 @@ def _join(address: str, processes: str | None, process: str | None) -> None:
         ) from error
 
 
-def _problems(name: str, curve: dict[str, list[float]], guess: np.ndarray) -> list[str]:
+def _problems(name: str, curve: dict[str, list], guess: np.ndarray) -> list[str]:
     """What went wrong in training, each in a sentence."""
     if curve["cost"] and not np.isfinite(curve["cost"]).all():
         return [f"{name}: training diverged to NaN; try a smaller --muon-rate and --adam-rate"]
@@ -308,7 +308,7 @@ def _problems(name: str, curve: dict[str, list[float]], guess: np.ndarray) -> li
 
 
 def discussion(
-    numbers: dict[str, Any], recipe: Recipe, curve: dict[str, list[float]], full_mnist: bool
+    numbers: dict[str, Any], recipe: Recipe, curve: dict[str, list], full_mnist: bool
 ) -> list[str]:
     """Section 7.1 of the lab sheet: the choice of network and settings, from this run's numbers.
 

@@ -5,6 +5,7 @@ on: its options and its learning curves. Orbax writes under a temporary name and
 killed run left half-written is removed by the next.
 """
 
+import json
 import logging
 import os
 import shutil
@@ -107,8 +108,6 @@ def _ctrl_c_waits() -> Iterator[None]:
 
 def saved_notes(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The notes beside the newest state in a folder, without reading the state."""
-    import json
-
     steps = [path for path in Path(folder).glob("*") if path.name.isdigit()]
     if not steps:
         return None

@@ -26,7 +26,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxlab.cli import use_compilation_cache
+from jaxlab.compilation import use_compilation_cache
 from jaxlab.convnet.network import Network, multiplications
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_mnist

@@ -284,7 +284,7 @@ def test_numbers_are_worded_with_sensible_digits():
     assert wording.counted(1, "network") == "1 network"
     assert wording.counted(2000, "image") == "2,000 images"
     assert wording.duration(3.21) == "3.2 s"
-    assert wording.duration(145) == "2 min 25 s"
+    assert wording.duration(145.0) == "2 min 25 s"
 
 
 def test_a_line_that_is_no_longer_in_the_source_is_noticed(monkeypatch):

@@ -1,5 +1,6 @@
 """`jaxlab ex1` to `jaxlab ex7`: options, the run, what is printed, what is written."""
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
@@ -25,8 +26,11 @@ class Output:
     """A smoke run in seconds; its numbers mean nothing."""
 
 
-def run(name: str, options: Sequence[str]) -> int:
-    """`jaxlab exN`: runs it, prints its answer, writes OUT/exN; returns the exit status."""
+def run(name: str, options: Sequence[str], *, alone: bool = True) -> int:
+    """`jaxlab exN`: runs it, prints its answer, writes OUT/exN; returns the exit status.
+
+    alone: whether to say what could be run next.
+    """
     use_compilation_cache()
     module = import_module(f"jaxlab.exercises.{name}")
     config, out, quick = _parse(name, module, options)
@@ -51,7 +55,14 @@ def run(name: str, options: Sequence[str]) -> int:
     if len(result.problems) > MOST_WARNINGS:
         more = len(result.problems) - MOST_WARNINGS
         terminal.warn(f"and {more} more, under problems in {folder / 'result.json'}")
+    if alone:
+        terminal.say(f"next: jaxlab report{_given(out)} writes the report, and runs what it lacks")
     return 0
+
+
+def _given(out: Path) -> str:
+    """The option that names OUT, where that is not the default."""
+    return "" if out == Output.out else f" --out {shlex.quote(str(out))}"
 
 
 def _is_helper() -> bool:

@@ -119,11 +119,11 @@ def _run(name: str, words: list[str]) -> None:
 
         if ex7.is_unfinished(words):
             try:
-                exercise.run(name, [*words, "--resume"])
+                exercise.run(name, [*words, "--resume"], alone=False)
                 return
             except OptionError:  # the images are others than then: start anew
                 pass
-    exercise.run(name, words)
+    exercise.run(name, words, alone=False)
 
 
 def _named(names: list[str]) -> str:

@@ -67,10 +67,11 @@ def _row(sizes: tuple[int, ...], m: int, dtype: str) -> Row:
 
 def _memory(arguments: Any, autograd: Any) -> str:
     """Temporary memory of both compiled programs, as XLA counts it."""
-    ours, theirs = (
-        program.lower(*arguments).compile().memory_analysis().temp_size_in_bytes / 1e6
+    analyses = [
+        program.lower(*arguments).compile().memory_analysis()
         for program in (jaxlab.cost_and_grad, autograd)
-    )
+    ]
+    ours, theirs = (found.temp_size_in_bytes / 1e6 if found else float("nan") for found in analyses)
     return f"temporary memory: jaxlab {ours:.2f} MB, jax.value_and_grad {theirs:.2f} MB"
 
 

@@ -25,7 +25,8 @@ from jaxlab.results import Result
 
 PLAIN: dict[str, Any] = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
 WEAK: dict[str, Any] = {"rotation": 0.06, "scale": 0.04, "shear": 0.04, "shift": 1.0}
-BEST = Recipe(channels=(32, 64, 128, 128), epochs=16.0)
+STRONG: dict[str, Any] = {"rotation": 0.17, "scale": 0.1, "shear": 0.1, "shift": 2.0}
+BEST = Recipe(channels=(16, 32, 48, 64, 128, 128), resolution="full", epochs=12.0, **STRONG)
 PRESETS: dict[str, Recipe] = {
     "fast": Recipe(channels=(16, 32, 64), epochs=0.8, **PLAIN),
     "short": Recipe(channels=(16, 32, 64), epochs=2.0, **WEAK),

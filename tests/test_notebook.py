@@ -13,6 +13,9 @@ import jax
 import nbformat
 import pytest
 
+from jaxlab import terminal
+from jaxlab.results import Result
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = ROOT / "scripts" / "lab3_colab.ipynb"
 PLOTS = {
@@ -58,7 +61,8 @@ def executed(bare_python, wheel, cache, tmp_path_factory):
             "HOME": str(folder),
             "JUPYTER_PATH": str(folder / "jupyter"),
             "JAXLAB_QUICK": "1",
-            # Programs that commands in other tests have compiled are found again.
+            # Fonts and programs that commands in other tests have read or compiled.
+            "XDG_CACHE_HOME": str(cache),
             "JAX_COMPILATION_CACHE_DIR": str(cache / "jaxlab" / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -127,6 +131,34 @@ def verdicts(table):
     rows = [line.split() for line in table.splitlines()]
     return {row[0]: row[-1] for row in rows if row and row[0] != "all"
             and row[-1] in ("right", "WRONG")}  # fmt: skip
+
+
+def test_a_bar_shows_how_far_it_is_and_goes(monkeypatch):
+    frames = []
+
+    class Handle:
+        def update(self, html):
+            frames.append(html.data)
+
+    monkeypatch.setattr("IPython.display.display", lambda html, display_id: Handle())
+    monkeypatch.setattr(terminal.err, "is_jupyter", True)
+    monkeypatch.setattr(terminal, "SECONDS_A_FRAME", 0)
+    with terminal.progress("W < b", 8) as advance:
+        advance(2, note="J 0.5")
+        advance(4)
+    assert 'W &lt; b <progress value="2" max="8"></progress> 2/8 J 0.5' in frames[0]
+    assert 'value="6"' in frames[1]
+    assert frames[2:] == [""]
+
+
+def test_a_result_shows_its_answer_and_what_went_wrong():
+    problems = [f"network {n}: a < b" for n in range(6)]
+    shown = Result("ex9", "A & B", None, {}, {}, [("cost", "< 1")], "W1  right", problems)
+    html = shown._repr_html_()
+    assert html.startswith("<b>Exercise 9: A &amp; B</b><pre>W1  right</pre><table>")
+    assert "&lt; 1</td>" in html
+    assert html.count("a &lt; b") == 4
+    assert "and 2 more" in html
 
 
 def test_without_the_project_it_says_what_to_do(tmp_path, monkeypatch):

@@ -165,15 +165,15 @@ def digits(images: np.ndarray, titles: Sequence[str], side: int, columns: int = 
 def hidden_units(
     W1: np.ndarray, side: int, most: int = 40, columns: int = 10, what: str = "hidden units"
 ) -> Figure:
-    """What each hidden unit looks for: its weights from every pixel, red up, blue down."""
+    """What each hidden unit looks for: its weights from every pixel, readable in grey."""
     shown = W1[:most]
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(0.85 * columns, 0.85 * rows + 0.4))
     for ax, weights in zip(_tiles(figure, rows, columns), shown, strict=False):
         most_extreme = np.abs(weights).max() or 1
-        ax.imshow(weights.reshape(side, side), cmap="RdBu_r", vmin=-most_extreme, vmax=most_extreme)
+        ax.imshow(weights.reshape(side, side), cmap="gray", vmin=-most_extreme, vmax=most_extreme)
     figure.suptitle(
-        f"Weights of {len(shown)} of {len(W1)} {what}: red excites, blue inhibits", fontsize=9
+        f"Weights of {len(shown)} of {len(W1)} {what}: white excites, black inhibits", fontsize=9
     )
     return figure
 
@@ -233,8 +233,22 @@ def lines(
         )  # fmt: skip
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if len(curves) > 1:
-        ax.legend()
+        _name_curves(ax, [(name, x[-1], values[-1]) for name, values in curves.items()], colours)
     return figure
+
+
+def _name_curves(ax: Axes, ends: list[tuple[str, float, float]], colours: Sequence[str]) -> None:
+    """Names each curve beside its end, (name, x, y), or in a legend where they would collide."""
+    heights = sorted(ax.transAxes.inverted().transform(ax.transData.transform(end[1:]))[1]
+                     for end in ends)  # fmt: skip
+    if not np.isfinite(heights).all() or min(np.diff(heights), default=1.0) < 0.08:
+        ax.legend()
+        return
+    for (name, x, y), colour in zip(ends, colours, strict=False):
+        ax.annotate(
+            name, (x, y), xytext=(8, 0), textcoords="offset points", va="center", color=colour,
+            fontsize=9, annotation_clip=False,
+        )  # fmt: skip
 
 
 def _band(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, name: str, line: str) -> None:

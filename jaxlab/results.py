@@ -148,9 +148,21 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": f"{device.platform}: {device.device_kind}",
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "packages": {name: version_of(name) for name in packages},
     }
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it; Linux keeps it in a file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration, IndexError):
+        return platform.processor() or platform.machine()
 
 
 def _draw(figures: "dict[str, Figure]", folder: Path) -> list[Path]:

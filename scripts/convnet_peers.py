@@ -26,8 +26,8 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxlab.cli import use_compilation_cache
-from jaxlab.convnet.network import Network, multiplications
+from jaxlab.compilation import use_compilation_cache
+from jaxlab.convnet.network import Network, blocks, multiplications
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_mnist
 from jaxlab.exercises.ex7 import PRESETS
@@ -60,13 +60,14 @@ def main() -> None:
 def compare_steps() -> None:
     peak = best_product()
     print(f"best matrix product: {peak / 1e9:.0f} GFLOP/s\n")
-    print("| channels | jaxlab, ms | PyTorch, ms | channels last, ms | ratio | of the product |")
+    print("| network | jaxlab, ms | PyTorch, ms | channels last, ms | ratio | of the product |")
     print("|---|---|---|---|---|---|")
-    for channels in sorted({recipe.channels for recipe in PRESETS.values()}):
+    networks = {(recipe.channels, recipe.resolution) for recipe in PRESETS.values()}
+    for channels, resolution in sorted(networks, key=lambda network: multiplications(*network)):
         runners = [
-            jaxlab_steps(channels),
-            torch_steps(channels, False),
-            torch_steps(channels, True),
+            jaxlab_steps(channels, resolution),
+            torch_steps(channels, resolution, False),
+            torch_steps(channels, resolution, True),
         ]
         times: list[list[float]] = [[], [], []]
         for _ in range(BLOCKS):
@@ -77,9 +78,9 @@ def compare_steps() -> None:
         medians = [statistics.median(own) for own in times]
         spread = [f"{1e3 * median:.2f} (best {1e3 * min(own):.2f})"
                   for own, median in zip(times, medians, strict=True)]  # fmt: skip
-        fraction = 6 * multiplications(channels) * BATCH / medians[0] / peak
+        fraction = 6 * multiplications(channels, resolution) * BATCH / medians[0] / peak
         print(
-            f"| {'-'.join(map(str, channels))} | {' | '.join(spread)} "
+            f"| {'-'.join(map(str, channels))}, {resolution} | {' | '.join(spread)} "
             f"| {medians[0] / min(medians[1:]):.2f} | {100 * fraction:.0f} % |",
             flush=True,
         )
@@ -103,10 +104,12 @@ def random_batch() -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((28, 28, BATCH), np.float32), rng.integers(0, 10, BATCH)
 
 
-def jaxlab_steps(channels: tuple[int, ...]):
+def jaxlab_steps(channels: tuple[int, ...], resolution: str):
     """A function that runs a block of steps."""
     x, y = map(jnp.asarray, random_batch())
-    graph, params, rest = nnx.split(Network(channels, seed=0), nnx.Param, ...)
+    graph, params, rest = nnx.split(
+        Network(channels, resolution=resolution, seed=0), nnx.Param, ...
+    )
 
     def step(_, carry):
         def cost(params):
@@ -129,14 +132,15 @@ def jaxlab_steps(channels: tuple[int, ...]):
     return run
 
 
-def torch_steps(channels: tuple[int, ...], channels_last: bool):
+def torch_steps(channels: tuple[int, ...], resolution: str, channels_last: bool):
     """The same in PyTorch."""
-    first, second, *others = channels
-    layers: list[nn.Module] = [nn.Conv2d(1, first, 5, 2, 2, bias=False), nn.BatchNorm2d(first)]
-    layers += [nn.ReLU(inplace=True), nn.Conv2d(first, second, 3, bias=False), nn.MaxPool2d(2)]
-    layers += [nn.BatchNorm2d(second), nn.ReLU(inplace=True)]
-    for i, (n_in, n_out) in enumerate(zip([second, *others], others, strict=False)):
-        layers += [nn.Conv2d(n_in, n_out, 3, padding=int(i > 0), bias=False)]
+    first = nn.Conv2d(1, channels[0], 5, 2, 2, bias=False)
+    if resolution == "full":
+        first = nn.Conv2d(1, channels[0], 3, bias=False)
+    layers: list[nn.Module] = [first, nn.BatchNorm2d(channels[0]), nn.ReLU(inplace=True)]
+    for n_in, n_out, pool, padded in blocks(channels, resolution):
+        layers.append(nn.Conv2d(n_in, n_out, 3, padding=int(padded), bias=False))
+        layers += [nn.MaxPool2d(2)] if pool else []
         layers += [nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
     network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * channels[-1], 10))
     images, labels = random_batch()

@@ -51,7 +51,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jaxlab import terminal
-from jaxlab.cli import use_compilation_cache
+from jaxlab.compilation import use_compilation_cache
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_mnist

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from jaxlab import terminal
-from jaxlab.cli import use_compilation_cache
+from jaxlab.compilation import use_compilation_cache
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_mnist
 from jaxlab.exercises.ex7 import PRESETS

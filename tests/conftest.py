@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import venv
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -68,15 +69,15 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def jaxlab(python, cache, tmp_path):
-    """Runs `jaxlab …` in an empty folder."""
+@pytest.fixture(scope="session")
+def jaxlab_in(python, cache):
+    """Runs `jaxlab …` in a folder."""
 
-    def run(*arguments, status=0, environment=(), program=("-m", "jaxlab")):
+    def run(folder, *arguments, status=0, environment=(), program=("-m", "jaxlab")):
         done = subprocess.run(
             [python, "-I", "-W", "error::DeprecationWarning", *program, *map(str, arguments)],
-            cwd=tmp_path, capture_output=True, text=True, timeout=300,
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(cache),
+            cwd=folder, capture_output=True, text=True, timeout=300,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "XDG_CACHE_HOME": str(cache),
                  **dict(environment)},
         )  # fmt: skip
         assert done.returncode == status, done.stdout + done.stderr
@@ -84,3 +85,20 @@ def jaxlab(python, cache, tmp_path):
         return done
 
     return run
+
+
+@pytest.fixture
+def jaxlab(jaxlab_in, tmp_path):
+    """Runs `jaxlab …` in an empty folder."""
+    return partial(jaxlab_in, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def quick_lab(jaxlab_in, tmp_path_factory):
+    """(folder, the finished process) of `jaxlab report --quick`: a result of every exercise."""
+    folder = tmp_path_factory.mktemp("lab")
+    done = jaxlab_in(
+        folder, "report", "--quick", "--out", "out put", "--name", "Ada Łovelace", "--course",
+        "Machine *Learning* #1", "--date", "1 May",
+    )  # fmt: skip
+    return folder / "out put", done

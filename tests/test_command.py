@@ -44,9 +44,9 @@ def test_help_teaches_and_imports_nothing_slow(jaxlab):
 
 
 @pytest.mark.parametrize("exercise", sorted(FIGURES))
-def test_quick_run_leaves_a_whole_result(jaxlab, tmp_path, exercise):
-    done = jaxlab(exercise, "--quick", "--out", "out put")
-    record = result(tmp_path / "out put", exercise)
+def test_quick_run_leaves_a_whole_result(quick_lab, exercise):
+    folder, done = quick_lab
+    record = result(folder, exercise)
     assert record["exercise"] == exercise
     assert record["seconds"] > 0
     assert {"python", "device", "packages"} <= record["environment"].keys()
@@ -54,11 +54,11 @@ def test_quick_run_leaves_a_whole_result(jaxlab, tmp_path, exercise):
     assert set(record["figures"]) == FIGURES[exercise]
     for names in record["figures"].values():
         for name in names:
-            assert (tmp_path / "out put" / exercise / name).stat().st_size > 1000
-    assert not list((tmp_path / "out put").rglob(".writing*"))
+            assert (folder / exercise / name).stat().st_size > 1000
+    assert not list(folder.rglob(".writing*"))
     # Plain text: no control characters where the output is not a terminal.
     assert "\x1b" not in done.stdout + done.stderr
-    assert "result.json" in done.stdout
+    assert f"{exercise}/result.json" in done.stdout
     CHECKS[exercise](record["numbers"])
 
 

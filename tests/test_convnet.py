@@ -116,15 +116,19 @@ def test_max_pool_gives_the_gradient_of_equal_pixels_to_one():
     )
 
 
-def test_first_convolution_is_xlas(float64):
+@pytest.mark.parametrize(("taps", "step", "border"), [(5, 2, 2), (3, 1, 0)])
+def test_first_convolution_is_xlas(float64, taps, step, border):
     x = jnp.asarray(float64.standard_normal((28, 28, 3)))
-    g = jnp.asarray(float64.standard_normal((25, 6)))
+    g = jnp.asarray(float64.standard_normal((taps**2, 6)))
 
     def xla(g):
         return jax.lax.conv_general_dilated(
-            x[None], g.reshape(5, 5, 1, 6), (2, 2), [(2, 2), (2, 2)],
+            x[None],
+            g.reshape(taps, taps, 1, 6),
+            (step, step),
+            [(border, border)] * 2,
             dimension_numbers=("CHWN", "HWIO", "CHWN"),
-        )[:, :14, :14]  # fmt: skip
+        )
 
     ours, back = jax.vjp(lambda g: convolution.convolve_first(x, g), g)
     theirs, their_back = jax.vjp(xla, g)
@@ -191,10 +195,46 @@ def test_the_network_has_the_parameters_that_its_drawing_says(standard_promotion
     assert multiplications((16, 32, 64)) == by_hand
 
 
+def test_the_network_at_full_resolution_is_the_one_of_its_drawing(standard_promotion):
+    """Its answers are those of the same layers by XLA, one after the other."""
+    from flax import nnx
+
+    channels = (3, 4, 5, 6, 7, 8)
+    network = Network(channels, resolution="full", seed=0)
+    network.eval()
+    x = jax.random.normal(jax.random.key(0), (28, 28, 2))
+
+    def convolved(a, kernel, padded):
+        g = kernel.reshape(3, 3, *kernel.shape[1:])
+        return jax.lax.conv_general_dilated(
+            a, g, (1, 1), [(int(padded), int(padded))] * 2,
+            dimension_numbers=("CHWN", "HWOI", "CHWN"),
+        )  # fmt: skip
+
+    a = nnx.relu(
+        network.first.normalise(convolved(x[None], network.first.kernel[..., None], False))
+    )
+    assert a.shape[1] == 26
+    sides = []
+    for block, (pool, padded) in zip(
+        network.blocks, [(1, 0), (0, 1), (1, 1), (0, 0), (0, 1)], strict=True
+    ):
+        a = convolved(a, block.kernel[...], padded)
+        if pool:
+            a = jnp.max(jnp.stack([a[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]), axis=0)
+        a = nnx.relu(block.normalise(a))
+        sides.append(a.shape[1])
+    assert sides == [12, 12, 6, 4, 4]
+    logits = network.W[...] @ a.reshape(-1, 2) + network.b[...][:, None]
+    np.testing.assert_allclose(jax.jit(network)(x), logits, rtol=0, atol=1e-4)
+    by_hand = 26**2 * 9 * 3 + 9 * (24**2 * 12 + 12**2 * 20 + 12**2 * 30 + 16 * 42 + 16 * 56)
+    assert multiplications(channels, "full") == by_hand + 128 * 10
+
+
 def test_recipes_that_make_no_sense_are_refused():
     for wrong in (
         {"channels": (16, 32)}, {"channels": (16, 0, 32)}, {"epochs": 0.0},
-        {"epochs": float("nan")},
+        {"channels": (9, 9, 9, 9), "resolution": "full"}, {"epochs": float("nan")},
         {"muon_rate": -1.0}, {"adam_rate": float("inf")}, {"batch_size": 0}, {"warm_up": 1.0},
         {"label_smoothing": 1.5}, {"rotation": -0.1}, {"shift": 100.0},
     ):  # fmt: skip

@@ -181,15 +181,20 @@ max_pool.defvjp(_pool_forward, _pool_backward)
 
 
 def convolve_first(
-    x: Float[Array, "height width m"], g: Float[Array, "25 out"]
-) -> Float[Array, "out height//2 width//2 m"]:
-    """The 5×5 convolution of images of one channel, padded by two pixels, in steps of two.
+    x: Float[Array, "height width m"], g: Float[Array, "taps out"]
+) -> Float[Array, "out _ _ m"]:
+    """The convolution of images of one channel, with g of 5×5 or 3×3 taps, (taps, channels out).
 
-    Half the height and width come out: (channels out, height / 2, width / 2, m). One matrix
-    product with the 25 pixels under each output; x gets no gradient, for it is the data.
+    5×5: padded by two pixels, in steps of two, so that half the height and width come out. 3×3:
+    every pixel, without padding. One matrix product with the pixels under each output; x gets no
+    gradient, for it is the data.
     """
-    height, width, m = x.shape
-    x = jnp.pad(jax.lax.stop_gradient(x), ((2, 2), (2, 2), (0, 0)))
-    under = [x[i : i + height : 2, j : j + width : 2] for i in range(5) for j in range(5)]
-    y = jax.lax.dot_general(g, jnp.stack(under).reshape(25, -1), (((0,), (0,)), ((), ())))
-    return y.reshape(-1, height // 2, width // 2, m)
+    taps = 5 if len(g) == 25 else 3
+    border, step = (2, 2) if taps == 5 else (0, 1)
+    x = jnp.pad(jax.lax.stop_gradient(x), ((border, border), (border, border), (0, 0)))
+    height, width = (size - taps + 1 for size in x.shape[:2])
+    under = jnp.stack(
+        [x[i : i + height : step, j : j + width : step] for i in range(taps) for j in range(taps)]
+    )
+    y = jax.lax.dot_general(g, under.reshape(len(g), -1), (((0,), (0,)), ((), ())))
+    return y.reshape(-1, *under.shape[1:])

@@ -1,16 +1,21 @@
 """The network of exercise 7, in Flax: convolutions, batch normalisation, one dense layer.
 
-    image 28×28 → 5×5 convolution in steps of two → 14×14
-                → 3×3 convolution → 12×12 → largest of each 2×2 → 6×6
-                → 3×3 convolution → 4×4
-                → more 3×3 convolutions, padded by one pixel → 4×4
-                → dense layer → 10 logits
+    image 28×28, at half resolution          image 28×28, at full resolution
+    5×5 convolution in steps of two → 14     3×3 convolution → 26
+    3×3 convolution, pooled → 6              3×3 convolution, pooled → 12
+                                             3×3 convolution, padded → 12
+                                             3×3 convolution, padded, pooled → 6
+    3×3 convolution → 4                      3×3 convolution → 4
+    more of them, padded → 4                 more of them, padded → 4
+    dense layer → 10 logits                  dense layer → 10 logits
 
-Each convolution is followed by batch normalisation (Ioffe and Szegedy 2015) and ReLU, and so
-needs no bias. Images are (channels, height, width, m), as `convolution.py` says.
+Pooling takes the largest of each 2×2 pixels; padding adds a border of one pixel. Each convolution
+is followed by batch normalisation (Ioffe and Szegedy 2015) and ReLU, and so needs no bias. Images
+are (channels, height, width, m), as `convolution.py` says.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -20,18 +25,25 @@ from jaxtyping import Array, Float
 from jaxlab.convnet.convolution import Images, convolve, convolve_first, max_pool, untile
 
 SIDE = 28
+# Of the 3×3 convolutions after the first convolution, whether each is (pooled, padded); those that
+# follow are padded. The side that comes out of the first, and the taps along it.
+BLOCKS = {
+    "half": ((True, False), (False, False)),
+    "full": ((True, False), (False, True), (True, True), (False, False)),
+}
+FIRST = {"half": (14, 5), "full": (26, 3)}
 CLASSES = 10
 MOMENTUM = 0.98  # of the running statistics: a memory of 50 steps
 
 
 class First(nnx.Module):
-    """5×5 convolution in steps of two."""
+    """5×5 convolution in steps of two, or 3×3 convolution."""
 
-    def __init__(self, channels: int, *, axis_name: str | None, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(_he(rngs.params(), (25, channels), fan_in=25))
+    def __init__(self, channels: int, taps: int, *, axis_name: str | None, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(_he(rngs.params(), (taps**2, channels), fan_in=taps**2))
         self.normalise = _batch_norm(channels, axis_name, rngs)
 
-    def __call__(self, x: Float[Array, "28 28 m"]) -> Float[Array, "out 14 14 m"]:
+    def __call__(self, x: Float[Array, "28 28 m"]) -> Float[Array, "out _ _ m"]:
         return nnx.relu(self.normalise(convolve_first(x, self.kernel[...])))
 
 
@@ -57,16 +69,19 @@ class Block(nnx.Module):
 
 
 class Network(nnx.Module):
-    """channels: of each convolution in turn, three or more."""
+    """channels: of each convolution in turn, three or more; at full resolution five or more."""
 
-    def __init__(self, channels: Sequence[int], *, seed: int, axis_name: str | None = None):
+    def __init__(
+        self, channels: Sequence[int], *, resolution: str = "half", seed: int,
+        axis_name: str | None = None,
+    ):  # fmt: skip
         rngs = nnx.Rngs(seed)
-        first, second, *rest = channels
-        self.first = First(first, axis_name=axis_name, rngs=rngs)
-        blocks = [Block(first, second, pool=True, axis_name=axis_name, rngs=rngs)]
-        for i, (n_in, n_out) in enumerate(zip([second, *rest], rest, strict=False)):
-            blocks.append(Block(n_in, n_out, padded=i > 0, axis_name=axis_name, rngs=rngs))
-        self.blocks = nnx.List(blocks)
+        taps = FIRST[resolution][1]
+        self.first = First(channels[0], taps, axis_name=axis_name, rngs=rngs)
+        self.blocks = nnx.List(
+            Block(n_in, n_out, pool=pool, padded=padded, axis_name=axis_name, rngs=rngs)
+            for n_in, n_out, pool, padded in blocks(channels, resolution)
+        )
         features = 16 * channels[-1]
         limit = (1 / features) ** 0.5
         self.W = nnx.Param(limit * jax.random.normal(rngs.params(), (CLASSES, features)))
@@ -80,13 +95,21 @@ class Network(nnx.Module):
         return self.W[...] @ a.reshape(-1, a.shape[-1]) + self.b[...][:, None]
 
 
-def multiplications(channels: Sequence[int]) -> int:
+def multiplications(channels: Sequence[int], resolution: str = "half") -> int:
     """Of one image's forward pass, counted the ordinary way: pixels × taps × in × out."""
-    first, second, *rest = channels
-    total = 14 * 14 * 25 * first + 12 * 12 * 9 * first * second
-    for n_in, n_out in zip([second, *rest], rest, strict=False):
-        total += 4 * 4 * 9 * n_in * n_out
-    return total + 16 * channels[-1] * CLASSES
+    side, taps = FIRST[resolution]
+    total = side**2 * taps**2 * channels[0]
+    for n_in, n_out, pool, padded in blocks(channels, resolution):
+        side -= 0 if padded else 2
+        total += side**2 * 9 * n_in * n_out
+        side //= 2 if pool else 1
+    return total + side**2 * channels[-1] * CLASSES
+
+
+def blocks(channels: Sequence[int], resolution: str) -> list[tuple[int, int, bool, bool]]:
+    """(channels in, channels out, pooled, padded) of each 3×3 convolution after the first."""
+    kinds = [*BLOCKS[resolution], *[(False, True)] * len(channels)]
+    return [(*pair, *kind) for pair, kind in zip(pairwise(channels), kinds, strict=False)]
 
 
 def _he(key: Array, shape: tuple[int, ...], fan_in: int) -> Array:

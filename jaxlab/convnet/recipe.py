@@ -6,6 +6,7 @@ takes.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import optax
@@ -19,7 +20,9 @@ class Recipe:
     """The network of exercise 7 and its training."""
 
     channels: tuple[int, ...] = (24, 48, 96, 96)
-    """Channels of each convolution in turn; three or more."""
+    """Channels of each convolution in turn; three or more, at full resolution five or more."""
+    resolution: Literal["half", "full"] = "half"
+    """half: the first convolution halves the image. full: it keeps all pixels, and takes longer."""
     epochs: float = 12.0
     """How often each training image is used."""
     batch_size: int = 128
@@ -44,9 +47,11 @@ class Recipe:
     """They are moved by up to so many pixels."""
 
     def __post_init__(self) -> None:
-        if len(self.channels) < 3 or min(self.channels) < 1:
+        fewest = {"half": 3, "full": 5}[self.resolution]
+        if len(self.channels) < fewest or min(self.channels) < 1:
             raise OptionError(
-                f"channels are {self.channels}: three or more numbers of at least 1 are needed"
+                f"channels are {self.channels}: at {self.resolution} resolution, {fewest} or more "
+                "numbers of at least 1 are needed"
             )
         if self.batch_size < 1:
             raise OptionError(f"batch-size is {self.batch_size}: it must be at least 1")

@@ -25,7 +25,8 @@ from jaxlab.results import Result
 
 PLAIN: dict[str, Any] = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
 WEAK: dict[str, Any] = {"rotation": 0.06, "scale": 0.04, "shear": 0.04, "shift": 1.0}
-BEST = Recipe(channels=(32, 64, 128, 128), epochs=16.0)
+STRONG: dict[str, Any] = {"rotation": 0.17, "scale": 0.1, "shear": 0.1, "shift": 2.0}
+BEST = Recipe(channels=(16, 32, 48, 64, 128, 128), resolution="full", epochs=12.0, **STRONG)
 PRESETS: dict[str, Recipe] = {
     "fast": Recipe(channels=(16, 32, 64), epochs=0.8, **PLAIN),
     "short": Recipe(channels=(16, 32, 64), epochs=2.0, **WEAK),
@@ -122,6 +123,15 @@ def defaults(options: Sequence[str]) -> Config:
     return Config(**_shallow(recipe), checkpoints=Path(folder))
 
 
+def is_unfinished(options: Sequence[str]) -> bool:
+    """Whether a checkpoint of the very run that these options ask for is there to go on from."""
+    config = defaults(options)
+    seed = int(_option(options, "--seed") or 0)
+    notes = saved_notes(Path(config.checkpoints or "checkpoints") / f"seed-{seed}")
+    mine = _plain(config) | {"seed": seed}
+    return notes is not None and all(mine[n] == notes["config"].get(n) for n in DECISIVE)
+
+
 def run(config: Config) -> Result:
     """Trains the network, or goes on training it, and evaluates it on every test image."""
     if jax.process_index() > 0:
@@ -136,7 +146,8 @@ def run(config: Config) -> Result:
         raise DataError(f"{sets.source}: there are no test images")
     devices = _devices(config.devices)
 
-    problems = [*sets.notes]
+    # A source that was passed over is a problem where none was left but small MNIST.
+    problems = [*sets.notes] if sets.served_by == "small" else []
     guesses, held_out_accuracy, curves, compiled, trained = [], [], [], 0.0, 0.0
     with terminal.progress("training", config.networks * config.steps(len(train.labels))) as bar:
         for n in range(config.networks):

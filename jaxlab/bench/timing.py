@@ -1,0 +1,91 @@
+"""How long several ways of doing the same work take, and what the machine could do at best."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+BLOCK_SECONDS = 0.03
+OURS = "jaxlab"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call. first: the first call, with compilation; else without."""
+
+    median: float
+    best: float
+    first: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One piece of work, done by jaxlab and by others.
+
+    times: who → timing; ours under "jaxlab". goals: who → how many times as long as ours it should
+    take. operations: floating-point operations of one call, where the work is large products.
+    dtype: of these. notes: what a reader should know.
+    """
+
+    work: str
+    times: dict[str, Timing]
+    goals: dict[str, float] = field(default_factory=dict)
+    operations: float | None = None
+    dtype: str = "float32"
+    notes: tuple[str, ...] = ()
+
+    def ratio(self, who: str) -> float:
+        """How many times as long as jaxlab's the time of another is, by medians."""
+        return self.times[who].median / self.times[OURS].median
+
+
+def take_turns(
+    contenders: Mapping[str, Callable[[], object]], *, blocks: int = 15
+) -> dict[str, Timing]:
+    """Times of each contender, called in turn in blocks of calls.
+
+    A change in the machine's speed meets all of them alike. Each must return when its work is
+    done. A block has as many calls as take about 30 ms, one at least.
+    """
+    first, calls = {}, {}
+    for who, call in contenders.items():
+        first[who] = _seconds(call, 1)
+        call()
+        calls[who] = max(1, round(BLOCK_SECONDS / max(_seconds(call, 1), 1e-9)))
+    times: dict[str, list[float]] = {who: [] for who in contenders}
+    for _ in range(blocks):
+        for who, call in contenders.items():
+            times[who].append(_seconds(call, calls[who]))
+    return {
+        who: Timing(statistics.median(own), min(own), first[who], calls[who] * blocks)
+        for who, own in times.items()
+    }
+
+
+def peak(dtype: str, size: int = 2048, tries: int = 12) -> float:
+    """The most operations a second that a product of two large matrices reached here."""
+    with jax.enable_x64(dtype == "float64"):
+        one = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
+        product, ours = jax.jit(jnp.matmul), jnp.asarray(one)
+        runners: list[Callable[[], object]] = [lambda: product(ours, ours).block_until_ready()]
+        try:
+            import torch
+        except ImportError:
+            pass
+        else:
+            theirs = torch.tensor(one)
+            runners.append(lambda: theirs @ theirs)
+        fastest = min(_seconds(run, 1) for _ in range(tries) for run in runners)
+    return 2 * size**3 / fastest
+
+
+def _seconds(call: Callable[[], object], times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times

@@ -1,0 +1,97 @@
+"""`jaxlab ex1` to `jaxlab ex7`: options, the run, what is printed, what is written."""
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, make_dataclass
+from importlib import import_module
+from inspect import cleandoc
+from pathlib import Path
+
+import tyro
+
+from jaxlab import results, terminal
+from jaxlab.compilation import use_compilation_cache
+
+MOST_WARNINGS = 4
+
+
+@dataclass(frozen=True)
+class Output:
+    """Options of every command."""
+
+    out: Path = Path("runs")
+    """Where results go; exercise N writes OUT/exN."""
+    quick: bool = False
+    """A smoke run in seconds; its numbers mean nothing."""
+
+
+def run(name: str, options: Sequence[str], *, alone: bool = True) -> int:
+    """`jaxlab exN`: runs it, prints its answer, writes OUT/exN; returns the exit status.
+
+    alone: whether to say what could be run next.
+    """
+    use_compilation_cache()
+    module = import_module(f"jaxlab.exercises.{name}")
+    config, out, quick = _parse(name, module, options)
+    results.check_writable(out)
+    if (out / name).exists():
+        results.check_writable(out / name)
+    start = time.perf_counter()
+    result = module.run(config)
+    seconds = time.perf_counter() - start
+    if _is_helper():
+        return 0
+    if result.table:
+        terminal.say(f"\n{result.table}\n")
+    title = f"Exercise {name[2:]}: {result.title}"
+    title += " (quick: a smoke run, its numbers mean nothing)" if quick else ""
+    terminal.table(title, [*result.summary, ("seconds", f"{seconds:.1f}")])
+    # Only now: a full disk must not cost the answer as well.
+    folder = result.save(out, seconds=seconds, quick=quick)
+    terminal.say(f"written: {folder / 'result.json'} and {len(result.figures)} figure(s) beside it")
+    for problem in result.problems[:MOST_WARNINGS]:
+        terminal.warn(problem)
+    if len(result.problems) > MOST_WARNINGS:
+        more = len(result.problems) - MOST_WARNINGS
+        terminal.warn(f"and {more} more, under problems in {folder / 'result.json'}")
+    if alone:
+        terminal.say(f"next: jaxlab report{_given(out)} writes the report, and runs what it lacks")
+    return 0
+
+
+def _given(out: Path) -> str:
+    """The option that names OUT, where that is not the default."""
+    return "" if out == Output.out else f" --out {shlex.quote(str(out))}"
+
+
+def _is_helper() -> bool:
+    """Whether another process of a run on several machines tells and writes the result."""
+    import jax
+
+    return jax.process_index() > 0
+
+
+def _parse(name: str, module, options: Sequence[str]):
+    """The exercise's config and the folder for results, from command-line options."""
+    # --quick changes the defaults; options given beside it still count. Exercise 7 has more that
+    # change them.
+    if hasattr(module, "defaults"):
+        config = module.defaults(options)
+    else:
+        config = module.QUICK if "--quick" in options else module.Config()
+    command = make_dataclass(
+        "Command", [("config", module.Config, config)], bases=(Output,), frozen=True
+    )
+    parsed = ask(command, options, f"jaxlab {name}", module.Config.__doc__)
+    return parsed.config, parsed.out, parsed.quick
+
+
+def ask(command: type, options: Sequence[str], program: str, description: str | None = None):
+    return tyro.cli(
+        command,
+        args=list(options),
+        prog=program,
+        description=description and cleandoc(description),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )

@@ -1,0 +1,136 @@
+"""`jaxlab report`: runs what is missing, then writes the PDF."""
+
+import datetime
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxlab import results, terminal
+from jaxlab.errors import OptionError
+from jaxlab.exercises import command as exercise
+from jaxlab.exercises.command import Output, ask
+
+EXERCISES = tuple(f"ex{n}" for n in range(1, 8))
+
+
+@dataclass(frozen=True)
+class Options(Output):
+    """The whole lab as one PDF, OUT/lab3.pdf: every answer, plot and listing.
+
+    Exercises that have a result in OUT are not run again; stopped and started again, it goes on
+    where it was. With everything to do it takes under ten minutes on two cores.
+    """
+
+    only: str = ""
+    """These exercises alone, as 2,5 (default: all seven)."""
+    name: str = ""
+    """Your name, for the first page."""
+    course: str = ""
+    """The course, for the first page."""
+    date: str | None = None
+    """The date on the first page (default: today)."""
+    seed: int = 0
+    """For the exercises to run: where every random choice comes from."""
+    data: Path | None = None
+    """For exercises 2 to 6: a small MNIST file of your own."""
+    images: str | None = None
+    """The name of its array of images."""
+    labels: str | None = None
+    """The name of its array of labels."""
+    mnist_dir: Path | None = None
+    """For exercise 7: a folder with MNIST's four files."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The command; returns its exit status."""
+    options = ask(Options, arguments, "jaxlab report", Options.__doc__)
+    names = _chosen(options.only)
+    results.check_writable(options.out)
+    missing = [name for name in names if not _has_result(options, name)]
+    there = [name for name in names if name not in missing]
+    if there:
+        terminal.say(
+            f"kept from before: {_named(there)} (to run one again: jaxlab {there[0]} --out "
+            f"{options.out})"
+        )
+    for n, name in enumerate(missing, start=1):
+        terminal.say(f"\n--- {n} of {len(missing)}: exercise {name[2:]} ---")
+        _run(name, _options_of(options, name))
+
+    from jaxlab.report import document
+
+    data = document.gather(options.out, names)
+    with terminal.waiting("setting the report"):
+        path = document.write(
+            options.out,
+            data,
+            author=options.name,
+            course=options.course,
+            date=_today() if options.date is None else options.date,
+            command=shlex.join(["jaxlab", "report", *arguments]),
+        )
+    terminal.say("")
+    terminal.table(
+        "Answers", [(f"exercise {name[2:]}", data["exercises"][name]["answer"]) for name in names]
+    )
+    for mark in data["marks"]:
+        terminal.warn(mark)
+    terminal.say(f"written: {path}")
+    return 0
+
+
+def _chosen(only: str) -> list[str]:
+    """'2,5' → ['ex2', 'ex5']."""
+    numbers = [part.strip().removeprefix("ex") for part in only.split(",") if part.strip()]
+    unknown = [number for number in numbers if f"ex{number}" not in EXERCISES]
+    if unknown:
+        raise OptionError(
+            f"only is {only!r}: there is no exercise {unknown[0]}; name some of 1 to 7, as 2,5"
+        )
+    return [name for name in EXERCISES if name[2:] in numbers or not numbers]
+
+
+def _has_result(options: Options, name: str) -> bool:
+    """Whether there is one to keep. A smoke run is kept by another smoke run alone."""
+    record = results.load(options.out, name)
+    return record is not None and (options.quick or not record.get("quick"))
+
+
+def _options_of(options: Options, name: str) -> list[str]:
+    """The report's options as an exercise's."""
+    words = ["--out", str(options.out), "--seed", str(options.seed)]
+    if options.quick:
+        words.append("--quick")
+    files = {"--data": options.data, "--images": options.images, "--labels": options.labels}
+    if name == "ex7":
+        files = {"--mnist-dir": options.mnist_dir}
+    if name == "ex1":
+        files = {}
+    for option, value in files.items():
+        if value is not None:
+            words += [option, str(value)]
+    return words
+
+
+def _run(name: str, words: list[str]) -> None:
+    if name == "ex7":
+        from jaxlab.exercises import ex7
+
+        if ex7.is_unfinished(words):
+            try:
+                exercise.run(name, [*words, "--resume"], alone=False)
+                return
+            except OptionError:  # the images are others than then: start anew
+                pass
+    exercise.run(name, words, alone=False)
+
+
+def _named(names: list[str]) -> str:
+    numbers = ", ".join(name[2:] for name in names)
+    return f"exercise{'s' if len(names) > 1 else ''} {numbers}"
+
+
+def _today() -> str:
+    day = datetime.date.today()
+    return f"{day.day} {day:%B %Y}"

@@ -1,0 +1,472 @@
+"""What the report says of each exercise, from its saved numbers alone.
+
+Each function takes the `numbers` and the `config` of a result.json and returns
+
+    answer   one line for the first page
+    tables   name → rows, the first of them the heading
+    text     name → sentences
+    values   single numbers that the pages name
+
+The pages themselves, typst/ex1.typ to ex7.typ, hold what is true of every run.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+from jaxlab.report.wording import counted, fixed, interval, listed, percent, scientific
+
+Numbers = dict[str, Any]
+Content = dict[str, Any]
+
+# Below this, a relative difference in float64 is rounding.
+ROUNDING = 1e-13
+# What the gradient checks of well-known courses ask for (Coursera's ex4 and UFLDL).
+USUAL_THRESHOLD = 1e-9
+PARTS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def ex1(numbers: Numbers, config: Numbers) -> Content:
+    sizes = (config["inputs"], config["hidden"], config["outputs"])
+    return {
+        "answer": _diff(numbers),
+        "tables": {"blocks": _blocks(numbers)},
+        "text": {"discussion": _gradient_discussion(numbers)},
+        "values": {
+            "network": "-".join(map(str, sizes)),
+            "examples": f"{config['examples']:,}",
+            "parameters": f"{_parameters(numbers):,}",
+            "diff": scientific(numbers["diff_finite_difference"]),
+        },
+    }
+
+
+def ex2(numbers: Numbers, config: Numbers) -> Content:
+    entries = {part: numbers[f"{part}_accuracy"] for part in PARTS}
+    test, train = entries["test"], entries["train"]
+    gap = 100 * (train["mean"] - test["mean"])
+    wrong = round((1 - test["mean"]) * test["examples"])
+    text = [
+        f"On average {wrong:,} of {test['examples']:,} test images are misclassified. The training "
+        f"images do {abs(gap):.2f} points {'better' if gap > 0 else 'worse'} than the test images"
+        + (
+            ", which the network has not seen: that much is overfitting."
+            if gap > 0.5
+            else ": there is hardly any overfitting."
+        ),
+        *_most_confused(numbers["confusion"]),
+    ]
+    if len(test["per_seed"]) > 1:
+        low, high = min(test["per_seed"]), max(test["per_seed"])
+        text.append(
+            f"The {len(test['per_seed'])} networks differ in their random start and in the order "
+            f"of the images alone; their test accuracies lie between {100 * low:.2f} and "
+            f"{100 * high:.2f} %."
+        )
+    text.append(_how_trained(config))
+    return {
+        "answer": ", ".join(f"{name} {percent(entries[part])}" for part, name in PARTS.items()),
+        "tables": {"accuracies": _accuracies(entries)},
+        "text": {"discussion": text},
+        "values": {
+            "hidden": config["hidden"],
+            "networks": counted(config["networks"], "network"),
+            "shown": numbers["shown_network"],
+            "test": percent(test),
+            "test_interval": interval(test),
+        },
+    }
+
+
+def ex3(numbers: Numbers, config: Numbers) -> Content:
+    digits = numbers["digits"]
+    sizes = (config["inputs"], config["hidden"], config["inputs"])
+    return {
+        "answer": _diff(numbers),
+        "tables": {"small": _blocks(numbers), "digits": _blocks(digits)},
+        "text": {
+            "small": _gradient_discussion(numbers),
+            "digits": _gradient_discussion(digits),
+        },
+        "values": {
+            "network": "-".join(map(str, sizes)),
+            "digits": "-".join(map(str, digits["sizes"])),
+            "examples": f"{config['examples']:,}",
+            "checked": f"{sum(b['checked'] for b in digits['blocks'].values()):,}",
+            "parameters": f"{_parameters(digits):,}",
+            "diff": scientific(numbers["diff_finite_difference"]),
+        },
+    }
+
+
+def ex4(numbers: Numbers, config: Numbers) -> Content:
+    hidden, iterations = numbers["hidden_units"], numbers["iterations"]
+    by_size = {int(size): row for size, row in numbers["by_hidden_units"].items()}
+    beats = [s for s, row in by_size.items() if row["test_mse"] < row["pca_test_mse"]]
+    loses = [s for s in by_size if s not in beats]
+    text = [
+        f"Among the numbers tried, {hidden} hidden units and {iterations:,} iterations leave the "
+        "smallest error on the validation images; the test images were used once, for the numbers "
+        "here."
+    ]
+    sizes = sorted(by_size)
+    if hidden == sizes[-1] and len(sizes) > 1:
+        text.append("It is the largest number that was tried: more might do better still.")
+    errors = [by_size[size]["test_mse"] for size in sizes]
+    if len(sizes) > 1:
+        if all(b < a for a, b in pairwise(errors)):
+            text.append(
+                "Each larger autoencoder reconstructs better: the code of "
+                f"{sizes[-1]} numbers an image has {errors[0] / errors[-1]:.1f} times less error "
+                f"than that of {sizes[0]}."
+            )
+        else:
+            best = sizes[errors.index(min(errors))]
+            text.append(f"The error does not fall all the way: it is smallest at {best} units.")
+    compared = []
+    if beats:
+        compared.append(f"With {listed(beats)} hidden units it is better than that")
+    if loses:
+        before = ", with " if beats else "With "
+        compared.append(f"{before}{listed(loses)} {'' if beats else 'hidden units '}it is worse")
+    text.append(
+        "Principal component analysis with as many components is the best that a linear code can "
+        "do. " + "".join(compared) + "."
+    )
+    of_chosen = sorted(
+        (row for row in numbers["search"] if row["hidden_units"] == hidden),
+        key=lambda row: row["iterations"],
+    )
+    if len(of_chosen) > 1:
+        (first, *_, last) = of_chosen
+        text.append(
+            f"From {first['iterations']:,} to {last['iterations']:,} iterations the validation "
+            f"error goes from {fixed(first['val_mse'], 5)} to {fixed(last['val_mse'], 5)} a pixel, "
+            f"the training error from {fixed(first['train_mse'], 5)} to "
+            f"{fixed(last['train_mse'], 5)}: "
+            + (
+                "more iterations still help."
+                if last["val_mse"] == min(row["val_mse"] for row in of_chosen)
+                else "the longest training is not the best on validation images."
+            )
+        )
+    text.append(_how_trained(config))
+    rows = [["hidden units", "test error a pixel", "PCA", "ratio"]] + [
+        [
+            str(size),
+            fixed(row["test_mse"], 5),
+            fixed(row["pca_test_mse"], 5),
+            fixed(row["test_mse"] / row["pca_test_mse"], 2) if row["pca_test_mse"] > 1e-10 else "–",
+        ]
+        for size, row in sorted(by_size.items())
+    ]
+    return {
+        "answer": f"{hidden} hidden units, {iterations:,} iterations; test error "
+        f"{fixed(numbers['test_mse'], 5)} a pixel (PCA {fixed(numbers['pca_test_mse'], 5)})",
+        "tables": {"sizes": rows},
+        "text": {"discussion": text},
+        "values": {
+            "hidden": hidden,
+            "iterations": f"{iterations:,}",
+            "test_mse": fixed(numbers["test_mse"], 5),
+            "pca_test_mse": fixed(numbers["pca_test_mse"], 5),
+            "examples": f"{numbers['examples']:,}",
+            "tried": listed(sizes),
+        },
+    }
+
+
+def ex5(numbers: Numbers, config: Numbers) -> Content:
+    sizes, chosen = numbers["hidden_units"], numbers["chosen"]
+    accuracies = {part: numbers[f"{part}_accuracy"] for part in PARTS}
+    i = sizes.index(chosen)
+    bias, variance = numbers["bias_squared"], numbers["variance"]
+    low = accuracies["val"][i]["ci95"][0]
+    as_good = [
+        size
+        for size, entry in zip(sizes, accuracies["val"], strict=True)
+        if entry["ci95"][1] >= low and size != chosen
+    ]
+    text = [
+        f"Of {counted(len(sizes), 'size')}, {chosen} hidden units have the highest mean accuracy "
+        f"on the validation images. "
+        + (
+            f"The intervals of {listed(as_good)} hidden units overlap with its own: these images "
+            "do not tell them apart."
+            if as_good
+            else "No other size's interval overlaps with its own."
+        )
+        + (
+            " It is the largest number that was tried: more might do better still."
+            if chosen == sizes[-1] and len(sizes) > 1
+            else ""
+        ),
+        f"From {sizes[0]} to {sizes[-1]} hidden units bias² goes from {bias[0]:.3f} to "
+        f"{bias[-1]:.3f}, variance from {variance[0]:.3f} to {variance[-1]:.3f}. "
+        + _trade_off(bias, variance, sizes),
+    ]
+    gap = [
+        100 * (a["mean"] - b["mean"]) for a, b in zip(*list(accuracies.values())[:2], strict=True)
+    ]
+    text.append(
+        f"Training accuracy is {abs(gap[0]):.2f} points {'above' if gap[0] > 0 else 'below'} "
+        f"validation at {sizes[0]} units, {abs(gap[-1]):.2f} points "
+        f"{'above' if gap[-1] > 0 else 'below'} at {sizes[-1]}."
+    )
+    text.append(_how_trained(config))
+    heading = ["hidden units", "training, %", "validation, %", "test, %", "bias²", "variance"]
+    rows = [heading] + [
+        [
+            f"{size}{' (chosen)' if size == chosen else ''}",
+            *(
+                f"{100 * accuracies[part][n]['mean']:.2f} ± {_half_width(accuracies[part][n])}"
+                for part in PARTS
+            ),
+            fixed(bias[n], 4),
+            fixed(variance[n], 4),
+        ]
+        for n, size in enumerate(sizes)
+    ]
+    test = accuracies["test"][i]
+    return {
+        "answer": f"{chosen} hidden units; validation {percent(accuracies['val'][i])}, test "
+        f"{percent(test)} ({interval(test)})",
+        "tables": {"sizes": rows},
+        "text": {"discussion": text},
+        "values": {
+            "sizes": listed(sizes),
+            "chosen": chosen,
+            "networks": counted(config["networks"], "network"),
+            "resamples": config["resamples"],
+            "test": percent(test),
+        },
+    }
+
+
+def ex6(numbers: Numbers, config: Numbers) -> Content:
+    raw, chosen = numbers["raw_accuracy"], numbers["chosen"]
+    features = {int(h): entry for h, entry in numbers["autoencoder_accuracy"].items()}
+    validation = {int(h): v for h, v in numbers["autoencoder_val_accuracy"].items()}
+    rows = [["input of the softmax classifier", "validation, %", "test, %", "95 % interval"]]
+    rows.append(
+        ["raw pixels", f"{100 * numbers['raw_val_accuracy']:.2f}", f"{100 * raw['mean']:.2f}",
+         interval(raw)]
+    )  # fmt: skip
+    rows += [
+        [f"{h} features{' (chosen)' if h == chosen else ''}", f"{100 * validation[h]:.2f}",
+         f"{100 * features[h]['mean']:.2f}", interval(features[h])]
+        for h in sorted(features)
+    ]  # fmt: skip
+    check = numbers["gradient_check"]
+    return {
+        "answer": f"raw pixels {percent(raw)}, {chosen} autoencoder features "
+        f"{percent(features[chosen])} (McNemar's p = {numbers['p_value']:.2g})",
+        "tables": {"accuracies": rows, "blocks": _blocks(check)},
+        "text": {"discussion": numbers["discussion"], "check": _gradient_discussion(check)},
+        "values": {
+            "sizes": listed(sorted(features)),
+            "chosen": chosen,
+            "raw": percent(raw),
+            "features": percent(features[chosen]),
+            "examples": f"{raw['examples']:,}",
+            "iterations": numbers["raw_iterations"],
+            "how": _how_trained(config),
+        },
+    }
+
+
+def ex7(numbers: Numbers, config: Numbers) -> Content:
+    test = numbers["test_accuracy"]
+    channels = "-".join(map(str, config["channels"]))
+    small = "small" in numbers["source"]
+    settings = [["setting", "value"]] + [
+        [name.replace("_", " "), _setting(config[name])]
+        for name in (
+            "channels", "epochs", "batch_size", "muon_rate", "adam_rate", "weight_decay", "warm_up",
+            "label_smoothing", "rotation", "scale", "shear", "shift",
+        )
+    ]  # fmt: skip
+    return {
+        "answer": f"{percent(test)} of {test['examples']:,} test images ({interval(test)})"
+        + (", on small MNIST" if small else ""),
+        "tables": {"settings": settings},
+        "text": {"discussion": numbers["discussion"]},
+        "values": {
+            "channels": channels,
+            "parameters": f"{numbers['parameters']:,}",
+            "epochs": f"{numbers['epochs']:g}",
+            "train": f"{numbers['examples']['train']:,}",
+            "test": f"{numbers['examples']['test']:,}",
+            "source": numbers["source"],
+            "small": small,
+            "accuracy": percent(test),
+            "interval": interval(test),
+            "networks": counted(len(test["per_seed"]), "network"),
+            "train_seconds": f"{numbers['train_seconds']:.0f} s",
+            "compile_seconds": f"{numbers['compile_seconds']:.1f} s",
+            "wrong": f"{round((1 - test['mean']) * test['examples']):,}",
+        },
+    }
+
+
+CONTENT = {"ex1": ex1, "ex2": ex2, "ex3": ex3, "ex4": ex4, "ex5": ex5, "ex6": ex6, "ex7": ex7}
+
+
+def _diff(check: Numbers) -> str:
+    wrong = [name for name, block in check["blocks"].items() if not block["ok"]]
+    diffs = (
+        f"diff {scientific(check['diff_finite_difference'])} to central differences, "
+        f"{scientific(check['diff_complex_step'])} to a complex step, "
+        f"{scientific(check['diff_autograd'])} to jax.grad"
+    )
+    return diffs + (f"; WRONG: {listed(wrong)}" if wrong else "")
+
+
+def _blocks(check: Numbers) -> list[list[str]]:
+    """The verdict by block as a table."""
+    heading = ["block", "shape", "checked", "central diff.", "complex step", "jax.grad", "order",
+               "verdict"]  # fmt: skip
+    rows = [heading]
+    for name, block in check["blocks"].items():
+        rows.append(
+            [
+                name,
+                " × ".join(map(str, block["shape"])),
+                _checked(block),
+                *(
+                    scientific(block.get(f"diff_{who}"))
+                    for who in ("finite_difference", "complex_step", "autograd")
+                ),
+                fixed(block["taylor_order"], 4),
+                "right" if block["ok"] else "WRONG",
+            ]
+        )
+    return rows
+
+
+def _checked(block: Numbers) -> str:
+    size = _size(block)
+    return "all" if block["checked"] == size else f"{block['checked']} of {size:,}"
+
+
+def _gradient_discussion(check: Numbers) -> list[str]:
+    central, step, grad = (
+        check[f"diff_{who}"] for who in ("finite_difference", "complex_step", "autograd")
+    )
+    wrong = [name for name, block in check["blocks"].items() if not block["ok"]]
+    relation = "below" if central < USUAL_THRESHOLD else "not below"
+    text = [
+        f"Central differences, the lab's own check, give diff = {scientific(central)}, {relation} "
+        f"the {scientific(USUAL_THRESHOLD)} that is usually asked for. What is left is their own "
+        "error: a step has to be long enough for rounding and short enough for the curvature."
+    ]
+    if max(step, grad) < ROUNDING:
+        text.append(
+            f"Two witnesses that have no such error agree to rounding: {scientific(step)} to the "
+            f"complex step and {scientific(grad)} to jax.grad, where double precision resolves "
+            "2.2 × 10⁻¹⁶ of a number."
+        )
+    else:
+        text.append(
+            f"The complex step is {scientific(step)} away, jax.grad {scientific(grad)}: more than "
+            "rounding."
+        )
+    if check["taylor_order"] is not None:
+        text.append(
+            f"The remainder of Taylor's theorem shrinks with order {check['taylor_order']:.4f} in "
+            "the step, as it does for a right gradient, for which the order is 2."
+            if abs(check["taylor_order"] - 2) < 0.05
+            else f"The remainder of Taylor's theorem shrinks with order "
+            f"{check['taylor_order']:.4f} in the step; for a right gradient the order is 2."
+        )
+    if wrong:
+        text.append(f"So the gradient of {listed(wrong)} is WRONG.")
+    else:
+        text.append("So the gradient written by hand is right, in every block.")
+    return text
+
+
+def _accuracies(entries: dict[str, Numbers]) -> list[list[str]]:
+    rows = [["images", "number", "accuracy", "95 % interval", "each network, %"]]
+    for part, name in PARTS.items():
+        entry = entries[part]
+        each = ", ".join(f"{100 * a:.2f}" for a in entry["per_seed"])
+        rows.append([name, f"{entry['examples']:,}", percent(entry), interval(entry), each])
+    return rows
+
+
+def _most_confused(confusion: list[list[int]]) -> list[str]:
+    """The most frequent mistake, in a sentence; nothing where there is none."""
+    mistakes = [
+        (count, digit, taken_for)
+        for digit, row in enumerate(confusion)
+        for taken_for, count in enumerate(row)
+        if digit != taken_for and count
+    ]
+    if not mistakes:
+        return []
+    count, digit, taken_for = max(mistakes, key=lambda found: found[0])
+    total = sum(confusion[digit])
+    return [
+        f"The most frequent mistake takes a {digit} for a {taken_for} ({count} of {total:,}; the "
+        "network shown is the one that did best on the validation images)."
+    ]
+
+
+def _trade_off(bias: list[float], variance: list[float], sizes: list[int]) -> str:
+    """What the decomposition says, in a sentence or two."""
+    total = [b + v for b, v in zip(bias, variance, strict=True)]
+    best = sizes[total.index(min(total))]
+    peak = variance.index(max(variance))
+    if all(b < a for a, b in pairwise(bias)):
+        falls = "Bias² falls with every larger size"
+    else:
+        falls = f"Bias² is smallest at {sizes[bias.index(min(bias))]} units"
+    if peak == len(variance) - 1:
+        moves = "variance is largest at the largest size, as the textbook has it"
+    elif peak == 0:
+        moves = (
+            "variance is largest at the smallest size and does not rise again: these networks are "
+            "small beside the training set, so that more units make them steadier"
+        )
+    else:
+        moves = f"variance is largest at {sizes[peak]} units"
+    return f"{falls}, and {moves}. Their sum is smallest at {best} units."
+
+
+def _how_trained(config: Numbers) -> str:
+    if config["method"] == "lbfgs":
+        return (
+            f"Trained on all images at once by L-BFGS, at most {config['iterations']:,} iterations."
+        )
+    shift = config.get("shift", 0)
+    moved = (
+        f" Each training image is moved by up to {counted(shift, 'pixel')} at random."
+        if shift
+        else ""
+    )
+    return (
+        f"Trained by Adam for {config['epochs']:,} epochs in batches of {config['batch_size']:,}, "
+        f"with a step size of {config['learning_rate']:g} that falls to zero along a cosine.{moved}"
+    )
+
+
+def _half_width(entry: Numbers) -> str:
+    low, high = entry["ci95"]
+    return f"{50 * (high - low):.2f}"
+
+
+def _parameters(check: Numbers) -> int:
+    return sum(_size(block) for block in check["blocks"].values())
+
+
+def _size(block: Numbers) -> int:
+    size = 1
+    for n in block["shape"]:
+        size *= n
+    return size
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "-".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

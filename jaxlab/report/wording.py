@@ -1,0 +1,51 @@
+"""Numbers and lists as a reader wants them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def scientific(value: float | None) -> str:
+    """'2.7 × 10⁻¹²'; plain digits where there are few, and a dash where there is no number."""
+    if value is None:
+        return "–"
+    if value == 0 or 0.01 <= abs(value) < 1000:
+        return f"{value:.3g}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits} × 10{str(int(exponent)).translate(_RAISED)}"
+
+
+def fixed(value: float | None, digits: int) -> str:
+    """With so many digits after the point; a dash where there is no number."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def percent(entry: dict[str, Any]) -> str:
+    """'96.88 %' of an accuracy in the form of result.json."""
+    return f"{100 * entry['mean']:.2f} %"
+
+
+def interval(entry: dict[str, Any]) -> str:
+    """'96.56 to 97.20', its 95 % interval in percent."""
+    low, high = entry["ci95"]
+    return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def listed(words: Sequence[Any], last: str = "and") -> str:
+    """'W1, b1 and W2'."""
+    *first, final = map(str, words)
+    return f"{', '.join(first)} {last} {final}" if first else final
+
+
+def counted(n: int, what: str) -> str:
+    """'1 network', '5 networks', '2,000 images'."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """'0.9 s', '48 s', '2 min 25 s'."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"

@@ -1,0 +1,298 @@
+"""`jaxlab report`: what stands in the PDF, what is run for it, and what is refused."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+from pypdf import PdfReader
+
+from jaxlab.errors import OptionError, OutputError
+from jaxlab.report import command, content, document, listings, wording
+
+ALL = [f"ex{n}" for n in range(1, 8)]
+
+
+def words(text):
+    """Without the differences that line breaks and hyphens make."""
+    return re.sub(r"\s+", "", text.replace("-\n", "").replace("\u00ad", ""))
+
+
+@pytest.fixture(scope="session")
+def pages(quick_lab):
+    return [page.extract_text() for page in PdfReader(quick_lab[0] / "lab3.pdf").pages]
+
+
+@pytest.fixture
+def lab(quick_lab, tmp_path):
+    """A copy of the quick results to do harm to."""
+    shutil.copytree(quick_lab[0], tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def edit(lab, exercise, change):
+    path = lab / exercise / "result.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def test_the_first_page_has_all_answers_and_says_who_and_that_it_is_a_smoke_run(quick_lab, pages):
+    first = words(pages[0])
+    for part in ("Ada Łovelace", "Machine *Learning* #1", "1 May", "Smoke runs"):
+        assert words(part) in first
+    data = document.gather(quick_lab[0], ALL)
+    for name in ALL:
+        assert words(data["exercises"][name]["answer"]) in first
+        assert words(data["exercises"][name]["answer"]) in words(quick_lab[1].stdout)
+
+
+def test_answers_are_the_numbers_of_the_results(quick_lab, pages):
+    numbers = {
+        n: json.loads((quick_lab[0] / n / "result.json").read_text())["numbers"] for n in ALL
+    }
+    everything = words("".join(pages))
+    for name in ("ex2", "ex7"):
+        entry = numbers[name]["test_accuracy"]
+        low, high = entry["ci95"]
+        assert words(f"{100 * entry['mean']:.2f} %") in everything
+        assert words(f"{100 * low:.2f} to {100 * high:.2f}") in everything
+    for size in numbers["ex5"]["hidden_units"]:
+        assert str(size) in everything
+    assert words(f"{numbers['ex4']['test_mse']:.5f} a pixel") in everything
+    diff = numbers["ex1"]["diff_finite_difference"]
+    assert words(f"diff {wording.scientific(diff)} to central") in everything
+
+
+def test_the_checklist_leads_to_the_pages(pages):
+    """Each row ends in a page number, and on that page or the next stands what it promises."""
+    promised = {
+        "Code of the cost function": "defcost_and_grad(",
+        "The diff value": "‖",
+        "Accuracy on the train, val and test set": "whichaccuracy?",
+        "Code of the autoencoder": "def_check(",
+        "Hidden units, iterations, originals and reconstructions": "hiddenunits",
+        "The values selected, the plot of the accuracies": "Chosenbythevalidationimages",
+        "Accuracies of both methods, discussion": "rawpixels",
+        "Code of the network": "classNetwork(",
+        "Discussion of the network and its settings": "Discussionofthechoice",
+        "All code used": "jaxlab/backprop.py",
+    }
+    for item, there in promised.items():
+        (page,) = re.findall(rf"{re.escape(item)} (\d+)$", pages[0], re.MULTILINE)
+        assert there in words("".join(pages[int(page) - 1 : int(page) + 1])), (item, page)
+
+
+def test_every_figure_and_every_listing_stands_in_it(quick_lab, pages):
+    reader = PdfReader(quick_lab[0] / "lab3.pdf")
+    figures = sum(
+        len(json.loads((quick_lab[0] / n / "result.json").read_text())["figures"]) for n in ALL
+    )
+    captions = re.findall(r"Figure\s(\d+):", "".join(pages))
+    assert [int(n) for n in captions] == list(range(1, figures + 1))
+    text = words("".join(pages))
+    for function in listings.functions().values():
+        for line in function["code"].splitlines():
+            assert words(line) in text, line
+    for line in ("delta[l]=(delta[l+1]@params[l-1].W)*a[l]*(1-a[l])", "returnsoftmax(z)-y"):
+        assert text.count(line) >= 2  # beside its formula and in a listing
+    assert reader.metadata.title == "Lab 3: Neural networks and backpropagation"
+    assert reader.metadata.author == "Ada Łovelace"
+
+
+def test_no_text_leaves_the_page(quick_lab):
+    for number, page in enumerate(PdfReader(quick_lab[0] / "lab3.pdf").pages, start=1):
+        left, right = 20 * 72 / 25.4, float(page.mediabox.width) - 20 * 72 / 25.4
+
+        def look(text, cm, tm, font, size, number=number, left=left, right=right):
+            if text.strip():
+                x = tm[4] * cm[0] + cm[4]
+                assert left <= x <= right, f"page {number}: {text!r} at {x}"
+
+        page.extract_text(visitor_text=look)
+
+
+def test_again_it_runs_nothing_and_takes_seconds(jaxlab, lab):
+    before = {name: (lab / name / "result.json").stat().st_mtime_ns for name in ALL}
+    start = time.perf_counter()
+    done = jaxlab("report", "--quick")
+    assert time.perf_counter() - start < 20
+    assert "kept from before: exercises 1, 2, 3, 4, 5, 6, 7" in done.stdout
+    assert "--- 1 of" not in done.stdout
+    assert before == {name: (lab / name / "result.json").stat().st_mtime_ns for name in ALL}
+
+
+def test_some_exercises_alone(jaxlab, lab):
+    shutil.rmtree(lab / "ex3")
+    jaxlab("report", "--quick", "--only", "5, 2")
+    text = words("".join(page.extract_text() for page in PdfReader(lab / "lab3.pdf").pages))
+    assert not (lab / "ex3").exists()
+    assert "2Neuralnetworkforhandwritten" in text
+    assert "5Biasandvariance" in text
+    assert "3Anautoencoder" not in text
+    assert text.count("notinthisreport") == 9
+
+
+def test_a_smoke_run_does_not_count_as_a_result(jaxlab, lab):
+    done = jaxlab("report", "--only", "1")
+    assert "1 of 1: exercise 1" in done.stdout
+    assert json.loads((lab / "ex1" / "result.json").read_text())["quick"] is False
+    # The other way round it does: what was run in full is not thrown away.
+    assert "kept from before: exercise 1" in jaxlab("report", "--quick", "--only", "1").stdout
+
+
+def test_results_of_different_runs_are_marked(lab):
+    edit(lab, "ex2", lambda r: r["config"].update(seed=7))
+    edit(lab, "ex5", lambda r: r["config"].update(hidden=[4, 8], data="own.mat"))
+    edit(lab, "ex6", lambda r: r["environment"]["packages"].update(jax="0.0.1"))
+    edit(lab, "ex4", lambda r: r["problems"].append("training diverged to NaN"))
+    data = document.gather(lab, ALL)
+    marks = "\n".join(data["marks"])
+    assert "By seed, exercises: 0: 1, 3, 4, 5, 6 and 7; 7: 2." in marks
+    assert "own.mat: 5" in marks
+    assert "0.0.1: 6" in marks
+    assert "Exercise 4: training diverged to NaN" in marks
+    assert "hidden 4, 8" in data["exercises"]["ex5"]["unusual"]
+    assert any("0.0.1" in value for what, value in data["environment"] if "exercise 6" in what)
+
+
+DAMAGE = {
+    "not JSON": lambda lab: (lab / "ex2/result.json").write_text("{"),
+    "another version's": lambda lab: edit(lab, "ex2", lambda r: r["numbers"].clear()),
+    "no figure": lambda lab: (lab / "ex2/confusion.svg").unlink(),
+    "no picture": lambda lab: (lab / "ex2/confusion.svg").write_text("<svg"),
+    "a figure from elsewhere": lambda lab: edit(
+        lab, "ex2", lambda r: r["figures"].update(confusion=["../../secret.svg"])
+    ),
+    "the PDF is a folder": lambda lab: ((lab / "lab3.pdf").unlink(), (lab / "lab3.pdf").mkdir()),
+}
+
+
+@pytest.mark.parametrize("harm", DAMAGE, ids=str)
+def test_what_cannot_be_read_or_written_is_said(lab, harm):
+    before = (lab / "lab3.pdf").read_bytes()
+    DAMAGE[harm](lab)
+    with pytest.raises(OutputError, match=r"lab3\.pdf" if "PDF" in harm else "ex2"):
+        document.write(lab, document.gather(lab, ALL), author="", course="", date="", command="")
+    assert not list(lab.rglob(".writing*"))
+    if (lab / "lab3.pdf").is_file():
+        assert (lab / "lab3.pdf").read_bytes() == before
+
+
+def test_a_result_that_cannot_be_read_stops_the_command_before_anything_runs(jaxlab, lab):
+    shutil.rmtree(lab / "ex1")
+    DAMAGE["not JSON"](lab)
+    done = jaxlab("report", "--quick", status=2)
+    assert "jaxlab report: cannot read" in done.stderr
+    assert not (lab / "ex1").exists()
+
+
+@pytest.mark.parametrize("only", ["9", "2,x", "0"])
+def test_an_exercise_that_is_not_there_is_refused(only):
+    with pytest.raises(OptionError, match="there is no exercise"):
+        command._chosen(only)
+
+
+def test_killed_it_goes_on_where_it_was(jaxlab, python, cache, lab, tmp_path):
+    for name in ("ex3", "ex4"):
+        shutil.rmtree(lab / name)
+    (lab / "ex7" / "result.json").unlink()  # its checkpoint is there
+    trained = json.loads((lab / "ex6" / "result.json").read_text())
+    run = subprocess.Popen(
+        [python, "-I", "-m", "jaxlab", "report", "--quick"], cwd=tmp_path,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(cache)},
+    )  # fmt: skip
+    for _ in range(600):
+        if (lab / "ex3" / "result.json").exists():
+            break
+        time.sleep(0.1)
+    run.kill()
+    run.wait()
+    third = (lab / "ex3" / "result.json").stat().st_mtime_ns
+    done = jaxlab("report", "--quick")
+    assert (lab / "ex3" / "result.json").stat().st_mtime_ns == third
+    assert json.loads((lab / "ex6" / "result.json").read_text()) == trained
+    assert "exercise 4" in done.stdout
+    record = json.loads((lab / "ex7" / "result.json").read_text())
+    assert record["numbers"]["test_accuracy"]["mean"] > 0.9
+    assert record["seconds"] < record["numbers"]["train_seconds"] + 15
+
+
+# --- sentences follow from numbers ---
+
+
+def numbers_of(lab, name):
+    record = json.loads((lab / name / "result.json").read_text())
+    return record["numbers"], record["config"]
+
+
+def test_a_wrong_gradient_is_called_wrong(lab):
+    numbers, config = numbers_of(lab, "ex1")
+    assert "right, in every block" in " ".join(content.ex1(numbers, config)["text"]["discussion"])
+    numbers["blocks"]["W2"]["ok"] = False
+    numbers |= {"diff_autograd": 0.3, "diff_finite_difference": 0.3, "taylor_order": 1.1}
+    said = content.ex1(numbers, config)
+    text = " ".join(said["text"]["discussion"])
+    assert "the gradient of W2 is WRONG" in text
+    assert "not below" in text
+    assert "agree to rounding" not in text
+    assert "for a right gradient the order is 2" in text
+    assert "WRONG: W2" in said["answer"]
+
+
+@pytest.mark.parametrize(
+    ("variance", "says"),
+    [
+        ([0.1, 0.2, 0.3], "largest at the largest size"),
+        ([0.3, 0.2, 0.1], "largest at the smallest size"),
+        ([0.1, 0.3, 0.2], "variance is largest at 20 units"),
+    ],
+)
+def test_bias_and_variance_are_told_as_they_are(lab, variance, says):
+    numbers, config = numbers_of(lab, "ex5")
+    entries = {
+        f"{part}_accuracy": [
+            {"mean": m, "ci95": [m - 0.01, m + 0.01], "per_seed": [m], "examples": 100}
+            for m in (0.8, 0.9, 0.95)
+        ]
+        for part in ("train", "val", "test")
+    }
+    numbers = {"hidden_units": [10, 20, 30], "chosen": 30, "bias_squared": [0.3, 0.2, 0.15],
+               "variance": variance, **entries}  # fmt: skip
+    text = " ".join(content.ex5(numbers, config)["text"]["discussion"])
+    assert says in text
+    assert "It is the largest number that was tried" in text
+    assert "No other size's interval overlaps" in text
+    assert "Bias² falls with every larger size" in text
+    numbers |= {"chosen": 20, "bias_squared": [0.2, 0.1, 0.15]}
+    text = " ".join(content.ex5(numbers, config)["text"]["discussion"])
+    assert "largest number that was tried" not in text
+    assert "Bias² is smallest at 20 units" in text
+
+
+def test_numbers_are_worded_with_sensible_digits():
+    assert wording.scientific(2.72e-12) == "2.7 × 10⁻¹²"
+    assert wording.scientific(0.3333) == "0.333"
+    assert wording.scientific(0.0) == "0"
+    assert wording.scientific(None) == "–"
+    assert wording.listed(["W1"]) == "W1"
+    assert wording.listed([1, 2, 3]) == "1, 2 and 3"
+    assert wording.counted(1, "network") == "1 network"
+    assert wording.counted(2000, "image") == "2,000 images"
+    assert wording.duration(3.21) == "3.2 s"
+    assert wording.duration(145.0) == "2 min 25 s"
+
+
+def test_a_line_that_is_no_longer_in_the_source_is_noticed(monkeypatch):
+    monkeypatch.setitem(listings.LINES, "z", ("feed_forward", "no such line"))
+    with pytest.raises(LookupError, match="feed_forward has 0 lines"):
+        listings.lines()
+
+
+def test_an_exercise_without_a_result_is_named(tmp_path):
+    with pytest.raises(OutputError, match="no result of exercise 3"):
+        document.gather(tmp_path, ["ex3"])

@@ -11,6 +11,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from jaxlab.errors import OutputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# How many a notebook shows: training that goes wrong can do so in a hundred networks.
+MOST_PROBLEMS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +78,27 @@ class Result:
                 "choose another folder with --out, or make room"
             ) from error
         return folder
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the answer as a table, and below it what went wrong.
+
+        Figures are not in it: each is shown where it is spoken of, by `result.figures[name]`.
+        """
+        cell = '<td style="text-align: left; vertical-align: top; max-width: 50em">'
+        rows = "".join(
+            f"<tr>{cell}{escape(what)}</td>{cell}{escape(value)}</td></tr>"
+            for what, value in self.summary
+        )
+        problems = list(self.problems[:MOST_PROBLEMS])
+        if len(self.problems) > MOST_PROBLEMS:
+            problems += [f"and {len(self.problems) - MOST_PROBLEMS} more, in .problems"]
+        title = f"Exercise {self.exercise.removeprefix('ex')}: {self.title}"
+        return (
+            f"<b>{escape(title)}</b>"
+            + (f"<pre>{escape(self.table)}</pre>" if self.table else "")
+            + f"<table>{rows}</table>"
+            + "".join(f"<p><b>Warning:</b> {escape(problem)}</p>" for problem in problems)
+        )
 
 
 def load(out: str | os.PathLike, exercise: str) -> dict[str, Any] | None:

@@ -1,12 +1,14 @@
 """What a person sees while a command runs: progress, tables, warnings.
 
-Progress goes to standard error and only to a terminal; results go to standard output, where a
-file or a pipe gets plain text.
+Progress goes to standard error and only to a terminal, or below the cell of a notebook; results
+go to standard output, where a file or a pipe gets plain text.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 
 from rich.console import Console
 from rich.progress import (
@@ -22,14 +24,20 @@ from rich.table import Table
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 SECONDS_UNTIL_SPINNER = 2.0
+# How often a notebook's bar is drawn again: each time is a message to the browser.
+SECONDS_A_FRAME = 0.25
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[..., None]]:
     """A bar with the time left; yields advance(n=1, note="").
 
-    Silent where standard error is not a terminal.
+    Silent where standard error is neither a terminal nor a notebook.
     """
+    if err.is_jupyter:
+        with _notebook_progress(what, total) as advance:
+            yield advance
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -46,6 +54,43 @@ def progress(what: str, total: int) -> Iterator[Callable[..., None]]:
             bar.update(task, advance=n, note=note)
 
         yield advance
+
+
+@contextmanager
+def _notebook_progress(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """The bar as HTML in one output that is drawn again and empty at the end.
+
+    Rich's own bar in a notebook needs ipywidgets, and leaves a blank line for each of its frames
+    where that is missing.
+    """
+    from IPython.display import HTML, display
+
+    start = shown = time.monotonic()
+    done = 0
+    handle = display(HTML(""), display_id=True)
+
+    def advance(n: int = 1, note: str = "") -> None:
+        nonlocal done, shown
+        done += n
+        now = time.monotonic()
+        if now - shown < SECONDS_A_FRAME or not done:
+            return
+        shown, left = now, (now - start) * (total - done) / done
+        handle.update(
+            HTML(
+                f'{escape(what)} <progress value="{done}" max="{total}"></progress> '
+                f"{done}/{total} {escape(note)}, {_clock(now - start)}, left {_clock(left)}"
+            )
+        )
+
+    try:
+        yield advance
+    finally:
+        handle.update(HTML(""))
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
 @contextmanager

@@ -20,22 +20,48 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture(scope="session")
-def python(tmp_path_factory):
-    """A Python that sees jaxlab only as an installed wheel, and all else as these tests do."""
+def wheel(tmp_path_factory):
+    """The package as it would be published."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "-w", folder, ROOT], check=True, capture_output=True, text=True)
     (wheel,) = folder.glob("jaxlab-*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory):
+    """A Python that sees all packages of these tests, but no jaxlab."""
+    folder = tmp_path_factory.mktemp("bare")
     venv.create(folder / "venv", with_pip=False, symlinks=True)
-    python = folder / "venv" / "bin" / "python"
-    site = next((folder / "venv" / "lib").glob("python*/site-packages"))
+    # Links, because a path to the tests' own packages would show pip that jaxlab is among them.
+    others = folder / "others"
+    others.mkdir()
+    for place in {Path(p).resolve() for p in sys.path if p.endswith("site-packages")}:
+        for package in place.iterdir():
+            if package.suffix != ".pth" and not package.name.startswith("jaxlab"):
+                (others / package.name).symlink_to(package)
+    (_site(folder) / "others.pth").write_text(str(others))
+    return folder / "venv" / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def python(wheel, tmp_path_factory):
+    """A Python that sees jaxlab only as an installed wheel, and all else as these tests do."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder / "venv", with_pip=False, symlinks=True)
+    site = _site(folder)
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", site, wheel]
     subprocess.run(install, check=True, capture_output=True, text=True)
     # Everything else comes from the environment of the tests, behind the wheel, without the
     # editable jaxlab that may be there (its .pth file is not read from a plain path entry).
     here = {Path(p).resolve() for p in sys.path if p.endswith("site-packages")}
     (site / "others.pth").write_text("\n".join(map(str, here)))
-    return python
+    return folder / "venv" / "bin" / "python"
+
+
+def _site(folder: Path) -> Path:
+    return next((folder / "venv" / "lib").glob("python*/site-packages"))
 
 
 @pytest.fixture(scope="session")

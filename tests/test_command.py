@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import time
@@ -231,25 +230,6 @@ def test_scripts_that_measure_say_what_they_do(jaxlab):
         said = jaxlab("--help", program=[ROOT / "scripts" / script]).stdout
         assert "--mnist-dir" in said
         assert "| " not in said  # no table: nothing was run
-
-
-def test_the_readme_says_what_happens(jaxlab, tmp_path):
-    readme = (ROOT / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    (said,) = re.findall(r"```text\n(.*?)```", readme, re.DOTALL)
-    (tmp_path / "example.py").write_text(code)
-    printed = jaxlab(program=["example.py"]).stdout
-
-    def verdicts(table):
-        return [
-            (cells[0], cells[-1]) for line in table.splitlines() if (cells := line.split()) and
-            cells[-1] in ("right", "WRONG")
-        ]  # fmt: skip
-
-    assert verdicts(printed) == verdicts(said)
-    assert ("W2", "WRONG") in verdicts(printed)
-    for command in ("ex1", "ex6"):
-        assert command in jaxlab("--help").stdout
 
 
 def test_ctrl_c_ends_in_a_sentence(jaxlab, python, cache, tmp_path):

@@ -10,13 +10,14 @@ from jax.test_util import check_grads
 import jaxlab
 from jaxlab.bench.timing import Row, take_turns
 from jaxlab.gradcheck.check import random_params
+from jaxlab.precision import enable_x64
 
 SIZES, M = (784, 25, 10), 100
 
 
 def rows() -> Iterator[Row]:
     """Every coordinate by finite differences; then the default check with its verdict by block."""
-    with jax.enable_x64(True):
+    with enable_x64(True):
         yield from _rows()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import jaxlab
 from jaxlab.bench.timing import Row, take_turns
 from jaxlab.exercises.ex1 import n_parameters
+from jaxlab.precision import enable_x64
 
 # Layers of units, examples in a batch.
 WORK = (
@@ -28,7 +29,7 @@ def rows() -> Iterator[Row]:
     """One row for each size, batch and dtype."""
     for dtype in ("float32", "float64"):
         for sizes, m in WORK:
-            with jax.enable_x64(dtype == "float64"):
+            with enable_x64(dtype == "float64"):
                 yield _row(sizes, m, dtype)
 
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlab.precision import enable_x64
+
 BLOCK_SECONDS = 0.03
 OURS = "jaxlab"
 
@@ -69,7 +71,7 @@ def take_turns(
 
 def peak(dtype: str, size: int = 2048, tries: int = 12) -> float:
     """The most operations a second that a product of two large matrices reached here."""
-    with jax.enable_x64(dtype == "float64"):
+    with enable_x64(dtype == "float64"):
         one = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
         product, ours = jax.jit(jnp.matmul), jnp.asarray(one)
         runners: list[Callable[[], object]] = [lambda: product(ours, ours).block_until_ready()]

@@ -21,6 +21,7 @@ from jaxlab.gradcheck.check import (
     random_params,
     relative_difference,
 )
+from jaxlab.precision import enable_x64
 from jaxlab.results import Result
 
 
@@ -112,7 +113,7 @@ def check_problems(check: gradcheck.GradientCheck, name: str) -> list[str]:
 def step_figure(params: Params, x: np.ndarray, y: np.ndarray):
     """Why the step matters: the witnesses' distance from the gradient over a range of steps."""
     steps = 10.0 ** np.arange(-12, 0)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         J, theta, data = flat_problem(cost, params, (x, y))
         _, grads = cost_and_grad(params, x, y)
         g = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])

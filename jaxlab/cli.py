@@ -32,6 +32,7 @@ commands:
         is a gradient that somebody else wrote right, and what is wrong with it?
         It runs their code.
   data  what data is here; `jaxlab data fetch` brings full MNIST
+  bench how fast this is beside PyTorch, scikit-learn, SciPy and NumPy, measured here
 
 options of every exercise:
   --out DIR   where results go (default: runs); exercise N writes DIR/exN
@@ -80,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from jaxlab.gradcheck import command as check_command
 
             return check_command.run(options)
+        if command == "bench":
+            from jaxlab.bench import command as bench_command
+
+            return bench_command.run(options)
         if command in EXERCISES:
             from jaxlab.exercises import command as exercise_command
 

@@ -1,13 +1,17 @@
 """`jaxlab check` from the wheel: verdicts, exit codes, and code that behaves badly."""
 
+import contextlib
 import csv
 import json
+import signal
+import subprocess
 import time
+from pathlib import Path
 
 import planted_networks as planted
 import pytest
 
-from jaxlab.gradcheck import recognize
+from jaxlab.gradcheck import roles
 
 RIGHT = planted.write("rows", planted.SQUARED)
 KEYS = {"file", "function", "verdict", "cost", "layout", "blocks", "mistakes", "reason", "note"}
@@ -75,7 +79,7 @@ BAD = {
         "import sys\ndef cost(theta, X, y):\n    sys.exit(0)\n", "sys.exit(0)"),
     "dies": ("import os\nos._exit(5)\n", "exit status 5"),
     "crashes": ("import ctypes\ndef cost(theta, X, y):\n    ctypes.string_at(0)\n", "signal 11"),
-    "endless": ("while True:\n    pass\n", "not done after 2 seconds"),
+    "endless": ("while True:\n    pass\n", "the file cannot be run: TimeoutError: not done"),
     "endless in the function": (
         "def cost(theta, X, y):\n    while True:\n        pass\n", "not done after 2 seconds"),
     "syntax": ("def cost(theta, X, y:\n    pass\n", "SyntaxError in line 1"),
@@ -160,6 +164,30 @@ def test_a_folder(jaxlab, tmp_path):
     (folder / "c.py").unlink()
     (folder / "group" / "d.py").unlink()
     jaxlab("check", "class", status=0)
+
+
+def test_stopped_in_the_middle_of_a_folder(python, tmp_path):
+    folder = tmp_path / "class"
+    folder.mkdir()
+    (folder / "a.py").write_text(RIGHT)
+    (folder / "b.py").write_text("open('there', 'w').write('x')\nwhile True:\n    pass\n")
+    command = [python, "-I", "-m", "jaxlab", "check", "class", "--csv", "t.csv", "--seconds", "60"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (folder / "there").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, complained = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said.splitlines()[-1].split() == ["a.py", "right"]
+    assert complained.strip() == "jaxlab check: stopped; what was finished stays."
+    assert "a.py,cost,right" in (tmp_path / "t.csv").read_text()
+    # What it ran has ended with it: nobody holds the file's folder any longer.
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            assert entry.resolve() != folder.resolve()
 
 
 COURSERA = """
@@ -327,4 +355,4 @@ def test_names_of_arguments():
         "layer_dims": "sizes", "lambda_": "decay", "Lambda": "decay", "reg": "decay",
         "weight_decay": "decay", "wumpus": None,
     }.items():  # fmt: skip
-        assert recognize.role_of(name) == role
+        assert roles.role_of(name) == role

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck.layouts import in_order, leaves, paths, rebuilt
+from jaxlab.gradcheck.calls import LABELS, Call, Options
+from jaxlab.gradcheck.layouts import in_order, leaves, paths, raw_leaves, rebuilt
 from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
 from jaxlab.gradcheck.naming import TOLERANCE, Problem, name_mistakes, what_is_known
 from jaxlab.gradcheck.networks import Blocks, cost_and_grad, named
 from jaxlab.gradcheck.process import Theirs
-from jaxlab.gradcheck.recognize import LABELS, Call, Options, Recognised, find, raw_leaves
+from jaxlab.gradcheck.recognize import Recognised, find
 
 # ‖g - n‖ / ‖g + n‖ of a right block: at most rounding, far below the smallest real mistake.
 RIGHT = {"float64": 1e-7, "float32": 1e-4}
@@ -65,13 +66,23 @@ def check_file(file: Path, function: str, options: Options, seconds: float) -> R
 
 
 def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
-    function, found, call = _choose(theirs, name, options)
+    try:
+        function, found, call = _choose(theirs, name, options)
+    except CheckError as error:
+        if not theirs.stopped:
+            raise
+        if not theirs.functions:
+            raise CheckError(f"the file cannot be run: {theirs.stopped}") from None
+        raise CheckError(f"the file does not run to its end: {theirs.stopped}. {error}") from error
     report.function = function["name"]
     if found:
         _by_network(found, report)
     else:
         _by_differences(theirs, function, call, report)
     report.verdict = "wrong" if report.wrong or report.mistakes else "right"
+    if theirs.stopped:
+        stopped = f"the file does not run to its end: {theirs.stopped}"
+        report.note = "; ".join(part for part in (report.note, stopped) if part)
 
 
 def _choose(theirs: Theirs, name: str, options: Options):
@@ -79,16 +90,18 @@ def _choose(theirs: Theirs, name: str, options: Options):
 
     def asked(function: dict):
         def call(one: Call, points: list):
-            return theirs.call(function["name"], points, one.args, one.named)
+            return theirs.call(function["name"], points, one.args, one.named, one.by_name)
 
         return find(call, function, theirs.example, options)
 
     there = {function["name"]: function for function in theirs.functions}
+    listed = ", ".join(there) or "none"
     if name:
-        if name not in there:
-            listed = ", ".join(there) or "none"
-            raise CheckError(f"{theirs.file.name} has no function {name!r}; it has: {listed}")
-        return there[name], *asked(there[name])
+        for part in name.split(","):
+            if part not in there:
+                raise CheckError(f"{theirs.file.name} has no function {part!r}; it has: {listed}")
+        function = _pair(name, [there[part] for part in name.split(",")])
+        return function, *asked(function)
     suitable, reasons = [], []
     for function in theirs.functions:
         if function["name"] == "example" or len(function["parameters"]) < 2:
@@ -104,13 +117,32 @@ def _choose(theirs: Theirs, name: str, options: Options):
     if len(known) == 1:
         return known[0]
     if not known:
+        if len(reasons) == 1:
+            raise CheckError(reasons[0])
+        classes = ", ".join(theirs.classes)
+        methods = f"; methods are not called (of {classes}): add a function that calls them"
+        advice = "name one, FILE.py:FUNCTION, to read why not; or two, FILE.py:COST,GRADIENT"
         raise CheckError(
-            reasons[0] if len(reasons) == 1 else
-            f"no function of {theirs.file.name} takes parameters and data and returns "
-            f"(J, gradient); it has: {', '.join(there) or 'none'}. Name one: FILE.py:FUNCTION"
-        )  # fmt: skip
+            f"no function of {theirs.file.name} takes parameters and data and returns (J, "
+            f"gradient); it has: {listed}{methods * bool(classes)}{f'; {advice}' * bool(there)}"
+        )
     names = ", ".join(f"{theirs.file.name}:{function['name']}" for function, *_ in known)
     raise CheckError(f"several functions can be checked; name one of {names}")
+
+
+def _pair(name: str, functions: list[dict]) -> dict:
+    """One function, or one that gives J and another that gives the gradient."""
+    first, *others = functions
+    arguments = [parameter["name"] for parameter in first["parameters"]]
+    for other in others:
+        if arguments != [parameter["name"] for parameter in other["parameters"]]:
+            raise CheckError(
+                f"{first['name']} and {other['name']} take different arguments: write one function "
+                "that takes parameters and data and returns (J, gradient)"
+            )
+    if len(functions) > 2:
+        raise CheckError("name two functions at most: FILE.py:COST,GRADIENT")
+    return first | {"name": name}
 
 
 # --- against the network that it computes ---
@@ -289,9 +321,11 @@ def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, where, h
                 changed[leaf] = changed[leaf].astype(kind)
                 yield rebuilt(theta, iter(changed))
 
-    results, error = theirs.call(function["name"], list(moved()), call.args, call.named)
+    results, error = theirs.call(
+        function["name"], list(moved()), call.args, call.named, call.by_name
+    )
     if error:
-        raise CheckError(f"{function['name']} fails at other parameters: {error}")
+        raise CheckError(f"{function['name']} fails at other parameters: {error.text}")
     J = np.array([j for j, _ in results]).reshape(len(where), len(offsets)).T
     long = (8 * (J[6] - J[1]) - (J[7] - J[0])) / (12 * h)
     short = (8 * (J[5] - J[2]) - (J[6] - J[1])) / (6 * h)

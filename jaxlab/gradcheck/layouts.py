@@ -6,7 +6,7 @@ matrix. A `Layout` turns what a function takes and returns into (W, b) for every
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxlab.gradcheck.networks import Array
+from jaxlab.gradcheck.roles import piece_of
 
 # id (that of --layout): in words, the likeliest first.
 ORDERS = {
@@ -26,6 +27,8 @@ ORDERS = {
     "bias-last": "W1, W2, … with the bias as last column",
     "no-bias": "W1, W2, … without biases",
 }
+BIASES = ("(n,)", "(1, n)", "(n, 1)")
+KINDS = {"pairs": "list of pairs", "dicts": "list of dicts", "plain dict": "dict"}
 MAJORS = {"rows": "row by row", "columns": "column by column"}
 
 
@@ -121,11 +124,49 @@ class Form:
     layouts: tuple[Layout, ...]
     flat: bool
 
+    def under(self, name: str) -> "Form":
+        """The same in a dict of one entry."""
+        return replace(self, make=lambda rng: {name: self.make(rng)})
+
 
 def forms(sizes: tuple[int, ...], flat_first: bool) -> list[Form]:
     """Every form that is tried for a network of these layers."""
     flat, structured = list(_flat(sizes)), list(_structured(sizes))
     return flat + structured if flat_first else structured + flat
+
+
+def separate_forms(names: Sequence[str], sizes: tuple[int, ...]) -> list[Form]:
+    """The forms of parameters that are arguments of their own: W1, b1, …, or weights, biases.
+
+    They are dicts by the names of the arguments.
+    """
+    kinds = [piece for name in names if (piece := piece_of(name))]
+    numbers = sorted({number for _, number in kinds})
+    wanted = [(kind, numbers.index(number) + 1) for kind, number in kinds]
+    found: dict[tuple, Form] = {}
+    for order in ORDERS:
+        for layout in (Layout(order, major, sizes) for major in MAJORS):
+            pieces = layout.pieces()
+            here = [("b" if kind == "b" else "W", l) for kind, l, _ in pieces]
+            # All W in one argument and all b in another.
+            lists = order in ("WWbb", "bbWW") and wanted == list(dict.fromkeys(
+                (kind, 1) for kind, _ in here))  # fmt: skip
+            if here != wanted and not lists:
+                continue
+            for bias in BIASES[: 1 if order.startswith(("bias", "no")) else None]:
+                make = partial(_by_name, names, layout, bias)
+                key = (tuple(shape for _, _, shape in pieces), bias, lists)
+                text = f"{', '.join(names)}, each an argument"
+                found.setdefault((*key, order), Form(text, make, (layout,), False))
+    return list(found.values())
+
+
+def _by_name(names: Sequence[str], layout: Layout, bias: str, rng: np.random.Generator) -> dict:
+    arrays = _pieces(layout, bias, rng)
+    if len(names) == len(arrays):
+        return dict(zip(names, arrays, strict=True))
+    half = len(arrays) // 2
+    return {names[0]: arrays[:half], names[1]: arrays[half:]}
 
 
 def form_of(example: Any, sizes: tuple[int, ...]) -> Form | None:
@@ -195,13 +236,50 @@ def paths(structure: Any, prefix: str = "") -> list[str]:
 
 
 def in_order(theta: Any, grad: Any) -> Any:
-    """The gradient with its dicts in the order of the parameters' dicts."""
-    if isinstance(theta, dict) and isinstance(grad, dict) and set(theta) == set(grad):
-        return {key: in_order(theta[key], grad[key]) for key in theta}
+    """The gradient in the order of the parameters: by its keys (dW1 belongs to W1) or shapes."""
+    if isinstance(theta, dict) and isinstance(grad, dict):
+        keys = {key: _key_of_gradient(str(key), grad) for key in theta}
+        if None not in keys.values():
+            return {key: in_order(theta[key], grad[keys[key]]) for key in theta}
     lists = isinstance(theta, list | tuple) and isinstance(grad, list | tuple)
     if lists and len(theta) == len(grad):
         return [in_order(t, g) for t, g in zip(theta, grad, strict=True)]
+    if isinstance(grad, dict) or (isinstance(theta, dict) and isinstance(grad, list | tuple)):
+        return _by_shape(theta, grad)
     return grad
+
+
+def _key_of_gradient(name: str, grad: dict) -> Any:
+    """The key under which a dict has the gradient of a parameter."""
+    plain = {str(key).lower().replace("_", ""): key for key in grad}
+    name = name.lower().replace("_", "")
+    for before in ("", "d", "grad", "dj", "dl", "g", "nabla", "delta"):
+        if before + name in plain:
+            return plain[before + name]
+    return next((plain[name + end] for end in ("grad", "g") if name + end in plain), None)
+
+
+def _by_shape(theta: Any, grad: Any) -> Any:
+    """The gradient's arrays in the order of the parameters, where their shapes leave no doubt."""
+
+    def shapes(parts: list[Array]) -> list[tuple[int, ...]]:
+        return [tuple(n for n in part.shape if n != 1) for part in parts]
+
+    parts = leaves(grad)
+    wanted, own = shapes(leaves(theta)), shapes(parts)
+    if wanted == own or sorted(wanted) != sorted(own) or len(set(own)) < len(own):
+        return grad
+    raw = raw_leaves(grad)
+    return [raw[own.index(shape)] for shape in wanted]
+
+
+def raw_leaves(structure: Any) -> list[Any]:
+    """The arrays of a structure, of the dtype that they have."""
+    if isinstance(structure, dict):
+        return [leaf for part in structure.values() for leaf in raw_leaves(part)]
+    if isinstance(structure, list | tuple):
+        return [leaf for part in structure for leaf in raw_leaves(part)]
+    return [np.asarray(structure)]
 
 
 def _flat(sizes: tuple[int, ...]) -> Iterator[Form]:
@@ -219,10 +297,10 @@ def _flat(sizes: tuple[int, ...]) -> Iterator[Form]:
 def _structured(sizes: tuple[int, ...]) -> Iterator[Form]:
     for major in MAJORS:
         layout = Layout("WbWb", major, sizes)
-        for bias in ("(n,)", "(1, n)", "(n, 1)"):
+        for bias in BIASES:
             # A single layer is W, b as often as it is W1, b1.
-            for kind in ("dict", "list", "pairs", *["plain dict"] * (len(sizes) == 2)):
-                text = f"a {'list of pairs' if kind == 'pairs' else kind} of arrays"
+            for kind in ("dict", "list", "pairs", "dicts", *["plain dict"] * (len(sizes) == 2)):
+                text = f"a {KINDS.get(kind, kind)} of arrays"
                 yield Form(text, partial(_arrays, kind, layout, bias), (layout,), False)
         for order in ("bias-first", "bias-last", "no-bias"):
             layout = Layout(order, major, sizes)
@@ -239,13 +317,22 @@ def _matrix(layout: Layout, rng: np.random.Generator) -> Array:
     return _matrices(layout, rng)[0]
 
 
-def _arrays(kind: str, layout: Layout, bias: str, rng: np.random.Generator) -> Any:
-    arrays = {}
-    for piece, l, shape in layout.pieces():
+def _pieces(layout: Layout, bias: str, rng: np.random.Generator) -> list[Array]:
+    """Random arrays in the layout's order, biases as vectors, rows or columns."""
+    arrays = []
+    for piece, _, shape in layout.pieces():
         if piece == "b":
             shape = {"(n,)": shape, "(1, n)": (1, *shape), "(n, 1)": (*shape, 1)}[bias]
-        arrays[piece if kind == "plain dict" else f"{piece}{l}"] = draw(shape, rng)
-    if kind.endswith("dict"):
-        return arrays
-    values = list(arrays.values())
-    return values if kind == "list" else list(zip(values[::2], values[1::2], strict=True))
+        arrays.append(draw(shape, rng))
+    return arrays
+
+
+def _arrays(kind: str, layout: Layout, bias: str, rng: np.random.Generator) -> Any:
+    arrays = _pieces(layout, bias, rng)
+    names = [piece if kind == "plain dict" else f"{piece}{l}" for piece, l, _ in layout.pieces()]
+    if kind in ("dict", "plain dict"):
+        return dict(zip(names, arrays, strict=True))
+    pairs = list(zip(arrays[::2], arrays[1::2], strict=True))
+    if kind == "dicts":
+        return [{"W": W, "b": b} for W, b in pairs]
+    return arrays if kind == "list" else pairs

@@ -112,7 +112,7 @@ def test_names_and_options_that_do_not_exist(jaxlab, check, tmp_path):
     ):  # fmt: skip
         assert option in jaxlab("check", "theirs.py", option, value, status=2).stderr
     (tmp_path / "empty").mkdir()
-    assert "no .py files" in jaxlab("check", "empty", status=2).stderr
+    assert "no .py or .ipynb files" in jaxlab("check", "empty", status=2).stderr
     assert "runs their code" in jaxlab("check", "--help").stdout.lower()
 
 
@@ -124,8 +124,8 @@ def test_prints_and_input_do_not_mix_with_the_answer(check):
     )
     report = check(f"print('y' * 10**6)\n{noisy}", "--json", status=0)
     assert report["verdict"] == "right"
-    report = check(f"input()\n{RIGHT}", "--json", status=2)
-    assert "EOFError" in report["reason"]
+    report = check(f"{RIGHT}\ninput()\n", "--json", status=0)
+    assert "EOFError" in report["note"]
 
 
 def test_what_a_file_started_ends_with_it(check, tmp_path):
@@ -150,7 +150,8 @@ def test_a_folder(jaxlab, tmp_path):
     done = jaxlab("check", "class", "--seconds", "2", "--csv", "out.csv", status=1)
     lines = done.stdout.splitlines()
     assert "running their code" in lines[0]
-    assert [line.split()[:2] for line in lines[1:]] == [
+    assert lines[-1] == "4 files: 1 right, 1 wrong, 2 unchecked"
+    assert [line.split()[:2] for line in lines[1:-1]] == [
         ["a.py", "right"], ["b.py", "wrong"], ["c.py", "unchecked"], ["group/d.py", "unchecked"],
     ]  # fmt: skip
     assert "W1, b1" in lines[2]

@@ -52,6 +52,7 @@ FORMS = [
      "cost, dict(grad_W1=dW1, grad_b1=db1, grad_W2=dW2, grad_b2=db2)"),
     ("params, X, Y", "(W1, b1), (W2, b2) = ((p['W'], p['b']) for p in params)",
      "cost, [dict(W=dW1, b=db1), dict(b=db2, W=dW2)]"),
+    ("params, X, Y", BY_KEYS.replace("'W", "'w"), "cost, dict(w1=dW1, b1=db1, w2=dW2, b2=db2)"),
     ("weights, biases, X, Y", "W1, W2 = weights; b1, b2 = biases", "[db1, db2], [dW1, dW2], cost"),
 ]  # fmt: skip
 
@@ -124,7 +125,7 @@ CELLS = [
     ("code", ["%%bash\n", "exit 1"]), ("code", RIGHT.splitlines(keepends=True)),
     ("code", ["if True:\n", "    %time x = 1\n", "np.load('nowhere.npy')"]),
 ]  # fmt: skip
-WRONG_TOO = (0, 3, 5, 8)
+WRONG_TOO = (0, 3, 5, 9)
 FILES = {
     **{f"form{i}.py": two_layers(*form) for i, form in enumerate(FORMS)},
     **{f"form{i}_wrong.py": two_layers(*FORMS[i]).replace("* A1 * (1 - A1)", "")
@@ -132,6 +133,8 @@ FILES = {
     **{f"end{i}.py": f"{RIGHT}\n{end}\n" for i, (end, _) in enumerate(ENDS.values())},
     "start.py": f"import numpy as np\ninput()\nrate = 0.1\n{RIGHT}",
     "shape.py": RIGHT.replace("cost, dW1", "cost, dW1.T"),
+    "shape_and_factor.py": RIGHT.replace("cost, dW1", "cost, dW1.T").replace("db2,", "2 * db2,")
+    .replace(", db2", ", 2 * db2"),
     "three.py": two_layers("params, X, Y", BY_KEYS, "cost, A2, [dW1, db1, dW2, db2]"),
     "one.py": ONE_OUTPUT, "one_wrong.py": ONE_OUTPUT.replace("(A - Y).T", "(Y - A).T"),
     "regression.py": REGRESSION, "regression_wrong.py": REGRESSION.replace(") / m\n", ")\n"),
@@ -183,6 +186,9 @@ def test_forms_of_parameters_and_of_the_result(reports, i):
 def test_a_shape_is_wrong_in_whatever_order_arrays_come(reports):
     assert reports["shape.py"]["verdict"] == "wrong"
     assert ids(reports["shape.py"]) == [("shape", "W1")]
+    others = {name: block["ok"] for name, block in reports["shape_and_factor.py"]["blocks"].items()}
+    assert others == {"W1": False, "b1": True, "W2": True, "b2": False}
+    assert "b2 will be explained" in reports["shape_and_factor.py"]["reason"]
 
 
 def test_values_that_are_no_cost_and_gradient_are_not_judged(reports):

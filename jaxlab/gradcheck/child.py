@@ -20,6 +20,8 @@ import types
 MOST_CHARACTERS = 300
 # The share of the time limit after which running the file itself is stopped.
 SHARE = 2 / 3
+# How far a call came, where that is no line: to the end of the function, but not to a pair.
+TO_ITS_END, NEVER_A_PAIR = 10**9, 10**9 + 1
 
 
 def main() -> None:
@@ -199,9 +201,11 @@ def answers(module, request: dict, example, file: str):
         try:
             J, grad = pair(results if len(results) > 1 else results[0], theta)
             yield {"J": number(J), "grad": encode(grad)}
+        except NoPair as error:
+            yield {"error": str(error), "reached": NEVER_A_PAIR}
+            return
         except Exception as error:
-            # It ran to its end, further than what fails before.
-            yield {"error": str(error), "reached": 10**9}
+            yield {"error": str(error), "reached": TO_ITS_END}
             return
 
 
@@ -248,8 +252,12 @@ def pair(result, theta):
         else:
             if len(result) == 2 and not isinstance(result[0], dict | list | tuple):
                 return result[0], result[1]  # refused for the shape of J
-    what = f"{len(result)} values" if isinstance(result, tuple) else f"a {type(result).__name__}"
-    raise TypeError(f"it returns {what}, not a pair (J, gradient)")
+    what = f"{len(result)} values" if isinstance(result, tuple) else "one value"
+    raise NoPair(f"it returns {what}, not a pair (J, gradient)")
+
+
+class NoPair(Exception):
+    """What a function returns is not J and a gradient, however it is called."""
 
 
 def is_number(value) -> bool:

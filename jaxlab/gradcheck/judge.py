@@ -165,7 +165,7 @@ def _by_network(found: Recognised, report: Report) -> None:
     try:
         mine = _mine(found, layout)
     except ValueError:
-        _wrong_form(found, right[0], report)
+        _wrong_form(found, right, report)
         return
     tolerance = RIGHT[call.dtype]
     report.blocks = {n: _block([g[n] for g in mine], [r[n] for r in right], tolerance) for n in own}
@@ -234,26 +234,37 @@ def _packed_and_wrong(found: Recognised, problem: Problem, report: Report) -> li
     return []
 
 
-def _wrong_form(found: Recognised, right: Blocks, report: Report) -> None:
+def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
     """A gradient that is not built like the parameters is wrong, whatever its numbers."""
-    theta, (_, g) = found.call.points[0], found.call.results[0]
-    mine = in_order(theta, g)
-    shapes, own = [p.shape for p in leaves(theta)], [p.shape for p in leaves(mine)]
+    call, names = found.call, list(right[0])
+    grads = [in_order(theta, g) for theta, (_, g) in zip(call.points, call.results, strict=True)]
+    shapes, own = ([part.shape for part in leaves(part)] for part in (call.points[0], grads[0]))
     text = f"the parameters are {len(shapes)} arrays, the gradient is {len(own)}"
-    blocks = ", ".join(right)
-    bad = []
+    bad = names
     if len(shapes) == len(own):
-        bad = [i for i, (s, o) in enumerate(zip(shapes, own, strict=True)) if s != o]
+        differ = [i for i, (s, o) in enumerate(zip(shapes, own, strict=True)) if s != o]
         text = "; ".join(
-            f"{paths(theta)[i]} has shape {shapes[i]}, its gradient {own[i]}" for i in bad
+            f"{paths(call.points[0])[i]} has shape {shapes[i]}, its gradient {own[i]}"
+            for i in differ
         )
-    names = list(right)
-    if len(shapes) == len(names) and bad:
-        blocks = ", ".join(names[i] for i in bad if i < len(names))
-    report.blocks = {
-        n: {"ok": n not in blocks.split(", "), "relative_difference": None} for n in right
-    }
-    report.mistakes = [asdict(Mistake("shape", blocks, f"{text}: they must be alike"))]
+        if len(shapes) == len(names):
+            bad = [names[i] for i in differ]
+    report.blocks = {name: {"ok": False, "relative_difference": None} for name in names}
+    if bad != names:
+        # Right values in place of what has no form, to read what has one.
+        for i, (theta, grad) in enumerate(zip(call.points, grads, strict=True)):
+            pairs = zip(leaves(theta), leaves(grad), strict=True)
+            parts = [g if g.shape == t.shape else t for t, g in pairs]
+            grads[i] = named(found.layout.unpack(rebuilt(theta, iter(parts))))
+        tolerance = RIGHT[call.dtype]
+        report.blocks |= {
+            name: _block([g[name] for g in grads], [r[name] for r in right], tolerance)
+            for name in names if name not in bad
+        }  # fmt: skip
+    report.mistakes = [asdict(Mistake("shape", ", ".join(bad), f"{text}: they must be alike"))]
+    rest = [name for name in report.wrong if name not in bad]
+    if rest:
+        report.reason = f"{', '.join(rest)} will be explained once every block has its shape"
 
 
 def _block(mine: list, right: list, tolerance: float) -> dict[str, Any]:

@@ -28,7 +28,13 @@ ORDERS = {
     "no-bias": "W1, W2, … without biases",
 }
 BIASES = ("(n,)", "(1, n)", "(n, 1)")
-KINDS = {"pairs": "list of pairs", "dicts": "list of dicts", "plain dict": "dict"}
+KINDS = {
+    "dict": "dict",
+    "list": "list",
+    "pairs": "list of pairs",
+    "dicts": "list of dicts",
+    "lower dict": "dict",
+}
 MAJORS = {"rows": "row by row", "columns": "column by column"}
 
 
@@ -299,8 +305,8 @@ def _structured(sizes: tuple[int, ...]) -> Iterator[Form]:
         layout = Layout("WbWb", major, sizes)
         for bias in BIASES:
             # A single layer is W, b as often as it is W1, b1.
-            for kind in ("dict", "list", "pairs", "dicts", *["plain dict"] * (len(sizes) == 2)):
-                text = f"a {KINDS.get(kind, kind)} of arrays"
+            for kind in (*KINDS, *["plain dict"] * (len(sizes) == 2)):
+                text = f"a {KINDS.get(kind, 'dict')} of arrays"
                 yield Form(text, partial(_arrays, kind, layout, bias), (layout,), False)
         for order in ("bias-first", "bias-last", "no-bias"):
             layout = Layout(order, major, sizes)
@@ -330,8 +336,9 @@ def _pieces(layout: Layout, bias: str, rng: np.random.Generator) -> list[Array]:
 def _arrays(kind: str, layout: Layout, bias: str, rng: np.random.Generator) -> Any:
     arrays = _pieces(layout, bias, rng)
     names = [piece if kind == "plain dict" else f"{piece}{l}" for piece, l, _ in layout.pieces()]
-    if kind in ("dict", "plain dict"):
-        return dict(zip(names, arrays, strict=True))
+    if kind.endswith("dict"):
+        keys = [name.lower() if kind == "lower dict" else name for name in names]
+        return dict(zip(keys, arrays, strict=True))
     pairs = list(zip(arrays[::2], arrays[1::2], strict=True))
     if kind == "dicts":
         return [{"W": W, "b": b} for W, b in pairs]

@@ -3,7 +3,6 @@
 Found out by comparing costs at random parameters: J is a fingerprint that needs no gradient.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +11,15 @@ import numpy as np
 
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck.calls import Call, Options, calls
+from jaxlab.gradcheck.child import NEVER_A_PAIR, TO_ITS_END
 from jaxlab.gradcheck.layouts import Layout, in_order, leaves, raw_leaves
 from jaxlab.gradcheck.networks import LOSSES, Network, Params, Pass, named
 from jaxlab.gradcheck.process import Failure
 
 # After so many ways that run but compute no known cost, it is another cost.
 MOST_TRIES = 12
+# A function that so often returned something else than a cost and a gradient is none.
+MOST_TIMES_NO_PAIR = 3
 # A cost fits where this fraction of it at most is left over, in float64 and float32.
 COST_TOLERANCE = {"float64": 1e-8, "float32": 2e-5}
 
@@ -146,20 +148,24 @@ def find(
     what it said where no call works.
     """
     rng = np.random.default_rng(options.seed + 1)
-    works, unlike, errors, tries = None, None, Counter[Failure](), 0
+    works, unlike, errors, tries, tries_unlike = None, None, list[Failure](), 0, 0
     for call in calls(function, example, options):
         if unlike and unlike[1].sizes == call.sizes and unlike[1].labels != call.labels:
             continue  # labels have nothing to do with it
         one = call.form.make(rng)
         results, error = theirs(call, [one, one])
         if error is None and not np.isfinite(results[0][0]):
-            error = Failure(f"J is {results[0][0]}", 10**9)
+            error = Failure(f"J is {results[0][0]}", TO_ITS_END)
         if error:
-            errors[error] += 1
+            errors.append(error)
+            if [e.reached for e in errors].count(NEVER_A_PAIR) >= MOST_TIMES_NO_PAIR:
+                break
             continue
         alike = _alike(call, one, results[0][1])
-        if unlike and not alike:
-            continue
+        if not alike:
+            tries_unlike += 1
+            if unlike or tries_unlike > MOST_TRIES:
+                continue
         if _differs(*results):
             raise CheckError(
                 "two calls with the same arguments give different numbers (dropout, random noise, "
@@ -169,14 +175,14 @@ def find(
         results_of_more, error = theirs(call, more)
         call.points, call.results = [one, *more], results[:1] + results_of_more
         if error:
-            errors[error] += 1
+            errors.append(error)
             continue
         found = recognise(call, options) if call.sizes else None
         if found and alike:
             return found, call
         if not alike:
             unlike = (found, call) if found or example else None
-            errors[Failure(_forms_differ(one, results[0][1]), 10**9)] += 1
+            errors.append(Failure(_forms_differ(one, results[0][1]), TO_ITS_END))
             continue
         works = works or call
         tries += 1
@@ -186,11 +192,10 @@ def find(
         return unlike
     if works is None:
         # What comes furthest was called most nearly as it wants to be.
-        furthest = max((error.reached for error in errors), default=0)
-        reasons = [e.text for e, _ in errors.most_common() if e.reached == furthest]
+        reason = max(errors, key=lambda error: error.reached, default=None)
         raise CheckError(
             f"{function['name']} cannot be called with random data: "
-            f"{reasons[0] if reasons else 'no layout of that name fits'}. Check --sizes, or "
+            f"{reason.text if reason else 'no layout of that name fits'}. Check --sizes, or "
             "add a function example() to the file that returns its arguments"
         )
     return None, works

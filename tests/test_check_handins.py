@@ -125,6 +125,12 @@ CELLS = [
     ("code", ["%%bash\n", "exit 1"]), ("code", RIGHT.splitlines(keepends=True)),
     ("code", ["if True:\n", "    %time x = 1\n", "np.load('nowhere.npy')"]),
 ]  # fmt: skip
+EXAMPLE = """
+def example():
+    rng = np.random.default_rng(0)
+    theta = [rng.standard_normal(shape) for shape in [(4, 6), (4, 1), (3, 4), (3, 1)]]
+    return *theta, rng.random((6, 9)), np.eye(3)[:, rng.integers(0, 3, 9)]
+"""
 WRONG_TOO = (0, 3, 5, 9)
 FILES = {
     **{f"form{i}.py": two_layers(*form) for i, form in enumerate(FORMS)},
@@ -135,6 +141,7 @@ FILES = {
     "shape.py": RIGHT.replace("cost, dW1", "cost, dW1.T"),
     "shape_and_factor.py": RIGHT.replace("cost, dW1", "cost, dW1.T").replace("db2,", "2 * db2,")
     .replace(", db2", ", 2 * db2"),
+    "example.py": RIGHT + EXAMPLE, "names.py": (RIGHT + EXAMPLE).replace("b1", "c1"),
     "three.py": two_layers("params, X, Y", BY_KEYS, "cost, A2, [dW1, db1, dW2, db2]"),
     "one.py": ONE_OUTPUT, "one_wrong.py": ONE_OUTPUT.replace("(A - Y).T", "(Y - A).T"),
     "regression.py": REGRESSION, "regression_wrong.py": REGRESSION.replace(") / m\n", ")\n"),
@@ -241,6 +248,14 @@ def test_a_notebook(reports):
     report = reports["lab.ipynb"]
     assert (report["verdict"], report["function"]) == ("right", "model")
     assert "nowhere.npy" in report["note"]
+
+
+def test_an_example_of_parameters_as_arguments_of_their_own(reports):
+    assert reports["example.py"]["verdict"] == "right"
+    assert "6-4-3" in reports["example.py"]["layout"]
+    # c1 is not known for a parameter, so what comes back cannot be judged.
+    assert reports["names.py"]["verdict"] == "unchecked"
+    assert "gradient of shape [(4, 6), (4, 1), (3, 4), (3, 1)]" in reports["names.py"]["reason"]
 
 
 def test_methods(reports):

@@ -11,15 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxlab.gradcheck.layouts import (
-    Form,
-    form_of,
-    forms,
-    leaves,
-    raw_leaves,
-    redrawn,
-    separate_forms,
-)
+from jaxlab.gradcheck.forms import Form, form_of, forms, redrawn, separate_forms
+from jaxlab.gradcheck.layouts import leaves, raw_leaves
 from jaxlab.gradcheck.roles import arguments_of, params_among, piece_of, role_of
 
 DECAY, SPARSITY, BETA = 0.3, 0.05, 3.0

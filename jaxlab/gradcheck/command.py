@@ -24,14 +24,15 @@ WIDTH = 88
 DESCRIPTION = """\
 Is the gradient in FILE.py right? If not: which blocks are wrong, and which mistake is it?
 
-IT RUNS THEIR CODE: FILE.py is imported and its function called, in a process of its own with a
-time limit, but with your rights. Check only files that you would run yourself.
+IT RUNS THEIR CODE: FILE.py is run and its function called, in a process of its own with a time
+limit, but with your rights. Check only files that you would run yourself.
 
-FUNCTION takes the parameters first (one vector, or a dict or list of arrays), then data, targets,
-sizes, …, and returns (J, gradient). Arguments are recognised by name (X, y, n_hidden, lambda_, …)
-and filled with random data; what is not said by options is found out and printed. A function
-example() in the file that returns all arguments, the parameters first, settles everything. A
-folder is checked file by file, one line each.
+FUNCTION takes the parameters (one vector, a dict or list of arrays, or W1, b1, W2, … as arguments
+of their own), data, targets, sizes, …, and returns J and the gradient. Arguments are recognised by
+name (X, y, n_hidden, lambda_, …) and filled with random data; what is not said by options is found
+out and printed. A function example() in the file that returns all arguments settles everything.
+Two functions with the same arguments are FILE.py:COST,GRADIENT. FILE may be a notebook, FILE.ipynb,
+as well. A folder is checked file by file, one line each.
 
 Exit status: 0 right, 1 wrong, 2 cannot be checked (a folder: 0 all right, 1 any wrong, 2 none
 wrong but some unchecked)."""

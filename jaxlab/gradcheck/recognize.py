@@ -181,7 +181,8 @@ def find(
         if found and alike:
             return found, call
         if not alike:
-            unlike = (found, call) if found or example else None
+            # By name, arguments may have been taken for all parameters that are only some.
+            unlike = (found, call) if found or (example and not call.by_name) else None
             errors.append(Failure(_forms_differ(one, results[0][1]), TO_ITS_END))
             continue
         works = works or call

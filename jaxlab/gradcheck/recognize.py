@@ -194,10 +194,18 @@ def find(
     if works is None:
         # What comes furthest was called most nearly as it wants to be.
         reason = max(errors, key=lambda error: error.reached, default=None)
+        how, advice = (
+            "with random data",
+            ("Check --sizes, or add a function example() to the file that returns its arguments"),
+        )
+        if example:
+            how, advice = (
+                "with what example() returns",
+                ("Parameters are its first argument, or those named W1, b1, W2, …"),
+            )
         raise CheckError(
-            f"{function['name']} cannot be called with random data: "
-            f"{reason.text if reason else 'no layout of that name fits'}. Check --sizes, or "
-            "add a function example() to the file that returns its arguments"
+            f"{function['name']} cannot be called {how}: "
+            f"{reason.text if reason else 'no layout of that name fits'}. {advice}"
         )
     return None, works
 

@@ -125,6 +125,40 @@ CELLS = [
     ("code", ["%%bash\n", "exit 1"]), ("code", RIGHT.splitlines(keepends=True)),
     ("code", ["if True:\n", "    %time x = 1\n", "np.load('nowhere.npy')"]),
 ]  # fmt: skip
+# A notebook of deeplearning.ai on gradient checking, with its two mistakes.
+THREE_LAYERS = """
+import numpy as np
+
+def forward(X, Y, parameters):
+    W1, b1, W2, b2, W3, b3 = (parameters[k] for k in ("W1", "b1", "W2", "b2", "W3", "b3"))
+    A1 = np.maximum(0, W1 @ X + b1)
+    A2 = np.maximum(0, W2 @ A1 + b2)
+    A3 = 1 / (1 + np.exp(-(W3 @ A2 + b3)))
+    cost = -np.sum(Y * np.log(A3) + (1 - Y) * np.log(1 - A3)) / X.shape[1]
+    return cost, (A1, W1, b1, A2, W2, b2, A3, W3, b3)
+
+def backward(X, Y, cache):
+    m = X.shape[1]
+    A1, W1, b1, A2, W2, b2, A3, W3, b3 = cache
+    dZ3 = A3 - Y
+    dZ2 = W3.T @ dZ3 * (A2 > 0)
+    dZ1 = W2.T @ dZ2 * (A1 > 0)
+    return {
+        "dZ3": dZ3, "dW3": dZ3 @ A2.T / m, "db3": dZ3.sum(axis=1, keepdims=True) / m,
+        "dZ2": dZ2, "dW2": dZ2 @ A1.T / m * 2, "db2": dZ2.sum(axis=1, keepdims=True) / m,
+        "dZ1": dZ1, "dW1": dZ1 @ X.T / m, "db1": 4 / m * dZ1.sum(axis=1, keepdims=True),
+    }
+
+def both(X, Y, parameters):
+    cost, cache = forward(X, Y, parameters)
+    return cost, backward(X, Y, cache)
+"""
+NEURON = """
+def compute(X, y, w, b):
+    m = X.shape[0]
+    e = X @ w + b - y
+    J = (e ** 2).sum() / (2 * m)
+"""
 EXAMPLE = """
 def example():
     rng = np.random.default_rng(0)
@@ -142,6 +176,10 @@ FILES = {
     "shape_and_factor.py": RIGHT.replace("cost, dW1", "cost, dW1.T").replace("db2,", "2 * db2,")
     .replace(", db2", ", 2 * db2"),
     "example.py": RIGHT + EXAMPLE, "names.py": (RIGHT + EXAMPLE).replace("b1", "c1"),
+    "forward.py": two_layers("params, X, Y", BY_KEYS, "cost, (W1, b1, A1, W2, b2, A2)"),
+    "three_layers.py": THREE_LAYERS,
+    "numbers.py": NEURON + "    return J, X.T @ e / m, e.sum() / m\n",
+    "numbers_last.py": NEURON + "    return e.sum() / m, X.T @ e / m, J\n",
     "three.py": two_layers("params, X, Y", BY_KEYS, "cost, A2, [dW1, db1, dW2, db2]"),
     "one.py": ONE_OUTPUT, "one_wrong.py": ONE_OUTPUT.replace("(A - Y).T", "(Y - A).T"),
     "regression.py": REGRESSION, "regression_wrong.py": REGRESSION.replace(") / m\n", ")\n"),
@@ -203,7 +241,21 @@ def test_values_that_are_no_cost_and_gradient_are_not_judged(reports):
     assert "it returns 3 values, not a pair (J, gradient)" in reports["three.py"]["reason"]
 
 
+def test_functions_for_the_forward_pass_are_not_taken_for_gradients(reports):
+    assert reports["forward.py"]["verdict"] == "unchecked"
+    report = reports["three_layers.py"]
+    assert (report["verdict"], report["function"]) == ("wrong", "both")
+    assert ids(report) == [("factor", "b1"), ("factor", "W2")]
+
+
+def test_a_file_named_like_a_module_of_python_disturbs_no_other(reports):
+    assert "numbers.py" in reports  # which NumPy imports
+    assert reports["form0.py"]["note"] == ""
+
+
 def test_one_output(reports):
+    for name in ("numbers.py", "numbers_last.py"):
+        assert "first and its last value are single numbers" in reports[name]["reason"]
     for name in ("one", "regression", "regularised"):
         assert reports[f"{name}.py"]["verdict"] == "right", name
         assert reports[f"{name}_wrong.py"]["verdict"] == "wrong", name

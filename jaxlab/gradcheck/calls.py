@@ -166,7 +166,7 @@ def _sizes(params, roles, options: Options) -> list[tuple[int, ...]]:
         return [(8, 5, 10)]
     if "n_in" in have or "n_out" in have:
         return [(8, 10), (8, 5, 10)]
-    return [(8, 5, 10), (8, 10), (8, 1)]
+    return [(8, 5, 10), (8, 10), (8, 1), (8, 5, 6, 10)]
 
 
 def _asked(all_forms: Sequence[Form], options: Options) -> list[Form]:

@@ -84,13 +84,12 @@ def load(file: str, seconds: float):
     Behind the functions many files read data that is not here, train for hours or ask something.
     Where that fails or takes too long, what is only defined further down still is.
     """
-    folder, name = os.path.split(file)
-    sys.path[0] = folder
+    # Last, and the module under a name of ours: in a folder of hand-ins there is a random.py.
+    sys.path = [*sys.path[1:], os.path.dirname(file)]
     sys.argv = [file]
-    stem = os.path.splitext(name)[0]
-    module = types.ModuleType(stem)
+    module = types.ModuleType("jaxlab_check_theirs")
     module.__file__ = file
-    sys.modules.setdefault(stem, module)
+    sys.modules[module.__name__] = module
     tree = ast.parse(source_of(file), file)
     code = compile(tree, file, "exec")
     stopped, reached = "", 0
@@ -241,17 +240,14 @@ def pair(result, theta):
     J is its first value or its last; a gradient may come array by array, one for each of theta.
     """
     if isinstance(result, tuple | list) and len(result) > 1:
-        for place in (0, len(result) - 1):
-            if is_number(result[place]):
-                rest = [part for i, part in enumerate(result) if i != place]
-                if len(rest) == 1:
-                    return result[place], rest[0]
-                if arrays_in(rest) == arrays_in(theta):
-                    return result[place], rest
-                break
-        else:
-            if len(result) == 2 and not isinstance(result[0], dict | list | tuple):
-                return result[0], result[1]  # refused for the shape of J
+        places = [i for i in (0, len(result) - 1) if is_number(result[i])]
+        rest = [part for i, part in enumerate(result) if i not in places[:1]]
+        if len(result) == 2 and (places or not isinstance(result[0], dict | list | tuple)):
+            return result[places[0] if places else 0], rest[0 if places else 1]
+        if len(places) == 2:
+            raise NoPair("its first and its last value are single numbers: return (J, gradient)")
+        if places and arrays_in(rest) == arrays_in(theta):
+            return result[places[0]], rest
     what = f"{len(result)} values" if isinstance(result, tuple) else "one value"
     raise NoPair(f"it returns {what}, not a pair (J, gradient)")
 

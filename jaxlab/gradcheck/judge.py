@@ -14,7 +14,7 @@ from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
 from jaxlab.gradcheck.naming import TOLERANCE, Problem, name_mistakes, what_is_known
 from jaxlab.gradcheck.networks import Blocks, cost_and_grad, named
 from jaxlab.gradcheck.process import Theirs
-from jaxlab.gradcheck.recognize import Recognised, find
+from jaxlab.gradcheck.recognize import Recognised, find, is_alike, is_gradient
 
 # ‖g - n‖ / ‖g + n‖ of a right block: at most rounding, far below the smallest real mistake.
 RIGHT = {"float64": 1e-7, "float32": 1e-4}
@@ -107,13 +107,18 @@ def _choose(theirs: Theirs, name: str, options: Options):
         if function["name"] == "example" or len(function["parameters"]) < 2:
             continue
         try:
-            suitable.append((function, *asked(function)))
+            found, call = asked(function)
+            if is_gradient(call):
+                suitable.append((function, found, call))
+            else:
+                reasons.append(f"{function['name']} returns (J, …), but … is no gradient")
         except CheckError as error:
             if "seconds" in str(error) or "ended Python" in str(error):
                 raise
             reasons.append(str(error))
-    # A cost that is known beats one that merely runs.
-    known = [s for s in suitable if s[1] is not None] or suitable
+    # A cost that is known beats one that merely runs, a gradient built like the parameters others.
+    alike = [s for s in suitable if is_alike(s[2], s[2].points[0], s[2].results[0][1])] or suitable
+    known = [s for s in alike if s[1] is not None] or alike
     if len(known) == 1:
         return known[0]
     if not known:

@@ -144,6 +144,9 @@ def in_order(theta: Any, grad: Any) -> Any:
         keys = {key: _key_of_gradient(str(key), grad) for key in theta}
         if None not in keys.values():
             return {key: in_order(theta[key], grad[keys[key]]) for key in theta}
+        if len(theta) == 1:  # the name of the argument
+            (only,) = theta.values()
+            return in_order(only, grad)
     lists = isinstance(theta, list | tuple) and isinstance(grad, list | tuple)
     if lists and len(theta) == len(grad):
         return [in_order(t, g) for t, g in zip(theta, grad, strict=True)]

@@ -161,7 +161,7 @@ def find(
             if [e.reached for e in errors].count(NEVER_A_PAIR) >= MOST_TIMES_NO_PAIR:
                 break
             continue
-        alike = _alike(call, one, results[0][1])
+        alike = is_alike(call, one, results[0][1])
         if not alike:
             tries_unlike += 1
             if unlike or tries_unlike > MOST_TRIES:
@@ -194,15 +194,11 @@ def find(
     if works is None:
         # What comes furthest was called most nearly as it wants to be.
         reason = max(errors, key=lambda error: error.reached, default=None)
-        how, advice = (
-            "with random data",
-            ("Check --sizes, or add a function example() to the file that returns its arguments"),
-        )
+        how = "with random data"
+        advice = "Check --sizes, or add a function example() to the file that returns its arguments"
         if example:
-            how, advice = (
-                "with what example() returns",
-                ("Parameters are its first argument, or those named W1, b1, W2, …"),
-            )
+            how = "with what example() returns"
+            advice = "Parameters are its first argument, or those named W1, b1, W2, …"
         raise CheckError(
             f"{function['name']} cannot be called {how}: "
             f"{reason.text if reason else 'no layout of that name fits'}. {advice}"
@@ -210,7 +206,18 @@ def find(
     return None, works
 
 
-def _alike(call: Call, theta: Any, grad: Any) -> bool:
+def is_gradient(call: Call) -> bool:
+    """Whether what the function returns beside J may be meant for a gradient.
+
+    Functions for the forward pass return J and what they computed on the way.
+    """
+    theta, (_, grad) = call.points[0], call.results[0]
+    parts = leaves(theta), leaves(in_order(theta, grad))
+    shapes, own = ([part.shape for part in some] for some in parts)
+    return len(shapes) == len(own) or set(own) <= set(shapes)
+
+
+def is_alike(call: Call, theta: Any, grad: Any) -> bool:
     """Whether the gradient has the form of the parameters, by one layout at least."""
     try:
         wanted, own = leaves(theta), leaves(in_order(theta, grad))

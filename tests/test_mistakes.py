@@ -5,7 +5,7 @@ import planted
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from right_gradients import rejected
+from right_gradients import PER_NETWORK, rejected
 
 from jaxlab.gradcheck import check_gradients
 from jaxlab.gradcheck.check import random_params
@@ -207,8 +207,10 @@ def test_numbers_of_any_size():
 # --- right gradients ---
 
 
-def test_right_gradients_are_let_through():
-    assert rejected(200) == []
+# Softmax and many layers; an autoencoder; 500 examples.
+@pytest.mark.parametrize("number", [2, 3, 9])
+def test_right_gradients_are_let_through(number):
+    assert rejected(25, first=PER_NETWORK * number) == []
 
 
 @pytest.mark.slow

@@ -20,8 +20,9 @@ import types
 MOST_CHARACTERS = 300
 # The share of the time limit after which running the file itself is stopped.
 SHARE = 2 / 3
-# How far a call came, where that is no line: to the end of the function, but not to a pair.
-TO_ITS_END, NEVER_A_PAIR = 10**9, 10**9 + 1
+# How far a call came, where that is no line: to the function's end, or to what fails whatever the
+# arguments are.
+TO_ITS_END, HOPELESS = 10**9, 10**9 + 1
 
 
 def main() -> None:
@@ -195,13 +196,15 @@ def answers(module, request: dict, example, file: str):
         try:
             results = [called(getattr(module, name), positional, named) for name in names]
         except BaseException as error:
-            yield {"error": said(error, file), "reached": first_line(error, file)}
+            hopeless = isinstance(error, NameError | ImportError | SystemExit)
+            reached = HOPELESS if hopeless else first_line(error, file)
+            yield {"error": said(error, file), "reached": reached}
             return
         try:
             J, grad = pair(results if len(results) > 1 else results[0], theta)
             yield {"J": number(J), "grad": encode(grad)}
         except NoPair as error:
-            yield {"error": str(error), "reached": NEVER_A_PAIR}
+            yield {"error": str(error), "reached": HOPELESS}
             return
         except Exception as error:
             yield {"error": str(error), "reached": TO_ITS_END}

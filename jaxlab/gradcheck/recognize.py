@@ -11,15 +11,15 @@ import numpy as np
 
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck.calls import Call, Options, calls
-from jaxlab.gradcheck.child import NEVER_A_PAIR, TO_ITS_END
+from jaxlab.gradcheck.child import HOPELESS, TO_ITS_END
 from jaxlab.gradcheck.layouts import Layout, in_order, leaves, raw_leaves
 from jaxlab.gradcheck.networks import LOSSES, Network, Params, Pass, named
 from jaxlab.gradcheck.process import Failure
 
 # After so many ways that run but compute no known cost, it is another cost.
 MOST_TRIES = 12
-# A function that so often returned something else than a cost and a gradient is none.
-MOST_TIMES_NO_PAIR = 3
+# After so many calls that fail for what has nothing to do with their arguments, the others do too.
+MOST_HOPELESS = 3
 # A cost fits where this fraction of it at most is left over, in float64 and float32.
 COST_TOLERANCE = {"float64": 1e-8, "float32": 2e-5}
 
@@ -158,7 +158,7 @@ def find(
             error = Failure(f"J is {results[0][0]}", TO_ITS_END)
         if error:
             errors.append(error)
-            if [e.reached for e in errors].count(NEVER_A_PAIR) >= MOST_TIMES_NO_PAIR:
+            if [e.reached for e in errors].count(HOPELESS) >= MOST_HOPELESS:
                 break
             continue
         alike = is_alike(call, one, results[0][1])

@@ -4,8 +4,8 @@ import types
 from pathlib import Path
 
 from jaxlab.gradcheck import child, process
+from jaxlab.gradcheck.calls import Options
 from jaxlab.gradcheck.judge import Report, _check
-from jaxlab.gradcheck.recognize import Options
 
 
 class InProcess(process.Theirs):
@@ -15,19 +15,22 @@ class InProcess(process.Theirs):
         self.module = types.ModuleType("theirs")
         exec(compile(source, "theirs.py", "exec"), vars(self.module))
         self.functions = child.functions(self.module, "theirs.py")
-        self.example = None
+        self.classes: list[str] = []
+        self.example, self.stopped = None, ""
         self.file = Path("theirs.py")
 
-    def call(self, function, points, args, named):
+    def call(self, function, points, args, named, spread=False):
         request = {
             "function": function,
+            "spread": spread,
             "points": [process.encode(point) for point in points],
             "args": [process.encode(value) for value in args],
             "named": {name: process.encode(value) for name, value in named.items()},
         }
         answers = list(child.answers(self.module, request, None, "theirs.py"))
         good = [(a["J"], process.decode(a["grad"])) for a in answers if "error" not in a]
-        return good, next((a["error"] for a in answers if "error" in a), "")
+        failures = (process.Failure(a["error"], a["reached"]) for a in answers if "error" in a)
+        return good, next(failures, None)
 
 
 def verdict(source: str, sizes: tuple[int, ...], seed: int = 0) -> Report:

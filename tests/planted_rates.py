@@ -1,7 +1,8 @@
-"""Counts how many planted mistakes are rejected and named: `planted_rates.py singles|pairs N`.
+"""Counts what the checker rejects and names: `planted_rates.py singles|pairs|right N`.
 
 singles: N rounds over every mistake, with other losses, sizes and parameters each time. pairs: N
-pairs of mistakes in one program. Prints JSON.
+pairs of mistakes in one program. right: N right gradients, of which none may be rejected. Prints
+JSON.
 """
 
 import json
@@ -14,6 +15,7 @@ os.environ |= {"JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
 import numpy as np
 import planted_networks as planted
 from in_process import verdict
+from right_gradients import rejected
 
 DEEP = [(7, 5), (7, 4, 5), (6, 4, 3, 5), (5, 6, 3, 4, 3)]
 
@@ -55,6 +57,10 @@ def pairs(count):
 
 def main():
     kind, count = sys.argv[1], int(sys.argv[2])
+    if kind == "right":
+        failures = rejected(count)
+        print(json.dumps({"right": count, "rejected": len(failures), "failures": failures}))
+        return
     counted = {"planted": 0, "rejected": 0, "named": 0, "named wrong": 0}
     failures = []
     for mistakes, loss, sizes, seed in (singles if kind == "singles" else pairs)(count):

@@ -1,13 +1,17 @@
 """`jaxlab check` from the wheel: verdicts, exit codes, and code that behaves badly."""
 
+import contextlib
 import csv
 import json
+import signal
+import subprocess
 import time
+from pathlib import Path
 
 import planted_networks as planted
 import pytest
 
-from jaxlab.gradcheck import recognize
+from jaxlab.gradcheck import roles
 
 RIGHT = planted.write("rows", planted.SQUARED)
 KEYS = {"file", "function", "verdict", "cost", "layout", "blocks", "mistakes", "reason", "note"}
@@ -75,7 +79,7 @@ BAD = {
         "import sys\ndef cost(theta, X, y):\n    sys.exit(0)\n", "sys.exit(0)"),
     "dies": ("import os\nos._exit(5)\n", "exit status 5"),
     "crashes": ("import ctypes\ndef cost(theta, X, y):\n    ctypes.string_at(0)\n", "signal 11"),
-    "endless": ("while True:\n    pass\n", "not done after 2 seconds"),
+    "endless": ("while True:\n    pass\n", "the file cannot be run: TimeoutError: not done"),
     "endless in the function": (
         "def cost(theta, X, y):\n    while True:\n        pass\n", "not done after 2 seconds"),
     "syntax": ("def cost(theta, X, y:\n    pass\n", "SyntaxError in line 1"),
@@ -108,7 +112,7 @@ def test_names_and_options_that_do_not_exist(jaxlab, check, tmp_path):
     ):  # fmt: skip
         assert option in jaxlab("check", "theirs.py", option, value, status=2).stderr
     (tmp_path / "empty").mkdir()
-    assert "no .py files" in jaxlab("check", "empty", status=2).stderr
+    assert "no .py or .ipynb files" in jaxlab("check", "empty", status=2).stderr
     assert "runs their code" in jaxlab("check", "--help").stdout.lower()
 
 
@@ -120,8 +124,8 @@ def test_prints_and_input_do_not_mix_with_the_answer(check):
     )
     report = check(f"print('y' * 10**6)\n{noisy}", "--json", status=0)
     assert report["verdict"] == "right"
-    report = check(f"input()\n{RIGHT}", "--json", status=2)
-    assert "EOFError" in report["reason"]
+    report = check(f"{RIGHT}\ninput()\n", "--json", status=0)
+    assert "EOFError" in report["note"]
 
 
 def test_what_a_file_started_ends_with_it(check, tmp_path):
@@ -146,7 +150,8 @@ def test_a_folder(jaxlab, tmp_path):
     done = jaxlab("check", "class", "--seconds", "2", "--csv", "out.csv", status=1)
     lines = done.stdout.splitlines()
     assert "running their code" in lines[0]
-    assert [line.split()[:2] for line in lines[1:]] == [
+    assert lines[-1] == "4 files: 1 right, 1 wrong, 2 unchecked"
+    assert [line.split()[:2] for line in lines[1:-1]] == [
         ["a.py", "right"], ["b.py", "wrong"], ["c.py", "unchecked"], ["group/d.py", "unchecked"],
     ]  # fmt: skip
     assert "W1, b1" in lines[2]
@@ -160,6 +165,30 @@ def test_a_folder(jaxlab, tmp_path):
     (folder / "c.py").unlink()
     (folder / "group" / "d.py").unlink()
     jaxlab("check", "class", status=0)
+
+
+def test_stopped_in_the_middle_of_a_folder(python, tmp_path):
+    folder = tmp_path / "class"
+    folder.mkdir()
+    (folder / "a.py").write_text(RIGHT)
+    (folder / "b.py").write_text("open('there', 'w').write('x')\nwhile True:\n    pass\n")
+    command = [python, "-I", "-m", "jaxlab", "check", "class", "--csv", "t.csv", "--seconds", "60"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (folder / "there").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, complained = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said.splitlines()[-1].split() == ["a.py", "right"]
+    assert complained.strip() == "jaxlab check: stopped; what was finished stays."
+    assert "a.py,cost,right" in (tmp_path / "t.csv").read_text()
+    # What it ran has ended with it: nobody holds the file's folder any longer.
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            assert entry.resolve() != folder.resolve()
 
 
 COURSERA = """
@@ -327,4 +356,4 @@ def test_names_of_arguments():
         "layer_dims": "sizes", "lambda_": "decay", "Lambda": "decay", "reg": "decay",
         "weight_decay": "decay", "wumpus": None,
     }.items():  # fmt: skip
-        assert recognize.role_of(name) == role
+        assert roles.role_of(name) == role

@@ -4,9 +4,10 @@ From Python: `check.py` is the entry, `functions.py` takes whatever function is 
 `verdict.py` judges it, `numerical.py` and `witnesses.py` have the witnesses, `mistakes.py` the
 names of mistakes, `result.py` and `table.py` what comes out.
 
-`jaxlab check` (`command.py`) judges other people's files: `process.py` runs them, `recognize.py`
-finds out what they compute, `judge.py` compares, `naming.py` says what mistake they make. Names
-are imported when they are first used, so that the command does not wait for JAX.
+`jaxlab check` (`command.py`) judges other people's files: `process.py` runs them, `calls.py` finds
+out how they are called, `recognize.py` what they compute, `judge.py` compares, `naming.py` says
+what mistake they make. Names are imported when they are first used, so that the command does not
+wait for JAX.
 """
 
 from importlib import import_module

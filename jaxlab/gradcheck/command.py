@@ -4,16 +4,17 @@ import csv
 import json
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from jaxlab.errors import OptionError, OutputError
+from jaxlab.gradcheck.calls import Options
 from jaxlab.gradcheck.judge import Report, check_file
 from jaxlab.gradcheck.layouts import ORDERS
 from jaxlab.gradcheck.networks import LOSSES
-from jaxlab.gradcheck.recognize import Options
 
 STATUS = {"right": 0, "wrong": 1, "unchecked": 2}
 LAYOUTS = [order + end for order in ORDERS for end in ("", "-columns")]
@@ -23,14 +24,15 @@ WIDTH = 88
 DESCRIPTION = """\
 Is the gradient in FILE.py right? If not: which blocks are wrong, and which mistake is it?
 
-IT RUNS THEIR CODE: FILE.py is imported and its function called, in a process of its own with a
-time limit, but with your rights. Check only files that you would run yourself.
+IT RUNS THEIR CODE: FILE.py is run and its function called, in a process of its own with a time
+limit, but with your rights. Check only files that you would run yourself.
 
-FUNCTION takes the parameters first (one vector, or a dict or list of arrays), then data, targets,
-sizes, …, and returns (J, gradient). Arguments are recognised by name (X, y, n_hidden, lambda_, …)
-and filled with random data; what is not said by options is found out and printed. A function
-example() in the file that returns all arguments, the parameters first, settles everything. A
-folder is checked file by file, one line each.
+FUNCTION takes the parameters (one vector, a dict or list of arrays, or W1, b1, W2, … as arguments
+of their own), data, targets, sizes, …, and returns J and the gradient. Arguments are recognised by
+name (X, y, n_hidden, lambda_, …) and filled with random data; what is not said by options is found
+out and printed. A function example() in the file that returns all arguments settles everything.
+Two functions with the same arguments are FILE.py:COST,GRADIENT. FILE may be a notebook, FILE.ipynb,
+as well. A folder is checked file by file, one line each.
 
 Exit status: 0 right, 1 wrong, 2 cannot be checked (a folder: 0 all right, 1 any wrong, 2 none
 wrong but some unchecked)."""
@@ -99,7 +101,8 @@ def run(arguments: Sequence[str]) -> int:
 def _split(target: str) -> tuple[str, str]:
     """The file and the function; a colon may also be part of the file's name."""
     name, colon, function = target.rpartition(":")
-    if not colon or os.path.exists(target) or not function.isidentifier():
+    identifiers = all(part.isidentifier() for part in function.split(","))
+    if not colon or os.path.exists(target) or not identifiers:
         return target, ""
     return name, function
 
@@ -157,27 +160,41 @@ def _wrapped(text: str, indent: int = 4) -> list[str]:
 
 
 def _folder(folder: Path, options: Options, seconds: float, as_json: bool, table: str) -> int:
-    files = sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+    files = _files(folder)
     if not files:
-        raise OptionError(f"{folder} has no .py files: name a folder of files to check")
-    reports = []
+        raise OptionError(f"{folder} has no .py or .ipynb files: name a folder of files to check")
+    reports: list[Report] = []
     width = max(len(str(path.relative_to(folder))) for path in files)
     if not as_json:
         print(f"{len(files)} files in {folder}, checked by running their code")
-    for path in files:
-        report = check_file(path, "", options, seconds)
-        report.file = str(path.relative_to(folder))
-        reports.append(report)
-        if not as_json:
-            print(f"{report.file:<{width}}  {report.verdict:<9}  {_short(report)}", flush=True)
+    with _table(table) as write:
+        for path in files:
+            report = check_file(path, "", options, seconds)
+            report.file = str(path.relative_to(folder))
+            reports.append(report)
+            write(report)
+            if not as_json:
+                print(f"{report.file:<{width}}  {report.verdict:<9}  {_short(report)}", flush=True)
     if as_json:
         print(json.dumps([report.as_json() for report in reports], ensure_ascii=False))
-    if table:
-        _write(Path(table), reports)
-    verdicts = {report.verdict for report in reports}
+    verdicts = [report.verdict for report in reports]
+    if not as_json:
+        counts = (f"{verdicts.count(v)} {v}" for v in STATUS if v in verdicts)
+        print(f"{len(files)} files: {', '.join(counts)}")
     if "wrong" in verdicts:
         return 1
     return 2 if "unchecked" in verdicts else 0
+
+
+def _files(folder: Path) -> list[Path]:
+    """Python files and notebooks, but none that are hidden or put there by an archiver."""
+
+    def is_theirs(path: Path) -> bool:
+        parts = path.relative_to(folder).parts
+        return not any(part.startswith((".", "__")) and part != "__init__.py" for part in parts)
+
+    found = [path for end in ("py", "ipynb") for path in folder.rglob(f"*.{end}")]
+    return sorted(path for path in found if is_theirs(path))
 
 
 def _short(report: Report) -> str:
@@ -188,13 +205,23 @@ def _short(report: Report) -> str:
     return "  ".join(part for part in (", ".join(report.wrong), first) if part)
 
 
-def _write(path: Path, reports: Sequence[Report]) -> None:
+@contextmanager
+def _table(name: str) -> Iterator[Callable[[Report], None]]:
+    """Writes a row for each report as it comes, so that what was checked is there in any case."""
+    if not name:
+        yield lambda report: None
+        return
     try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file", "function", "verdict", "wrong_blocks", "mistake", "reason"])
-            for r in reports:
-                first = r.mistakes[0]["explanation"] if r.mistakes else ""
-                writer.writerow([r.file, r.function, r.verdict, " ".join(r.wrong), first, r.reason])
+        file = Path(name).open("w", encoding="utf-8", newline="")  # noqa: SIM115
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+        raise OutputError(f"{name} cannot be written: {error.strerror}") from error
+    with file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "function", "verdict", "wrong_blocks", "mistake", "reason"])
+
+        def write(r: Report) -> None:
+            first = r.mistakes[0]["explanation"] if r.mistakes else ""
+            writer.writerow([r.file, r.function, r.verdict, " ".join(r.wrong), first, r.reason])
+            file.flush()
+
+        yield write

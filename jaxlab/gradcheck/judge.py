@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck.layouts import in_order, leaves, paths, rebuilt
+from jaxlab.gradcheck.calls import LABELS, Call, Options
+from jaxlab.gradcheck.layouts import in_order, leaves, paths, raw_leaves, rebuilt
 from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
 from jaxlab.gradcheck.naming import TOLERANCE, Problem, name_mistakes, what_is_known
 from jaxlab.gradcheck.networks import Blocks, cost_and_grad, named
 from jaxlab.gradcheck.process import Theirs
-from jaxlab.gradcheck.recognize import LABELS, Call, Options, Recognised, find, raw_leaves
+from jaxlab.gradcheck.recognize import Recognised, find, is_alike, is_gradient
 
 # ‖g - n‖ / ‖g + n‖ of a right block: at most rounding, far below the smallest real mistake.
 RIGHT = {"float64": 1e-7, "float32": 1e-4}
@@ -65,13 +66,23 @@ def check_file(file: Path, function: str, options: Options, seconds: float) -> R
 
 
 def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
-    function, found, call = _choose(theirs, name, options)
+    try:
+        function, found, call = _choose(theirs, name, options)
+    except CheckError as error:
+        if not theirs.stopped:
+            raise
+        if not theirs.functions:
+            raise CheckError(f"the file cannot be run: {theirs.stopped}") from None
+        raise CheckError(f"the file does not run to its end: {theirs.stopped}. {error}") from error
     report.function = function["name"]
     if found:
         _by_network(found, report)
     else:
         _by_differences(theirs, function, call, report)
     report.verdict = "wrong" if report.wrong or report.mistakes else "right"
+    if theirs.stopped:
+        stopped = f"the file does not run to its end: {theirs.stopped}"
+        report.note = "; ".join(part for part in (report.note, stopped) if part)
 
 
 def _choose(theirs: Theirs, name: str, options: Options):
@@ -79,38 +90,64 @@ def _choose(theirs: Theirs, name: str, options: Options):
 
     def asked(function: dict):
         def call(one: Call, points: list):
-            return theirs.call(function["name"], points, one.args, one.named)
+            return theirs.call(function["name"], points, one.args, one.named, one.by_name)
 
         return find(call, function, theirs.example, options)
 
     there = {function["name"]: function for function in theirs.functions}
+    listed = ", ".join(there) or "none"
     if name:
-        if name not in there:
-            listed = ", ".join(there) or "none"
-            raise CheckError(f"{theirs.file.name} has no function {name!r}; it has: {listed}")
-        return there[name], *asked(there[name])
+        for part in name.split(","):
+            if part not in there:
+                raise CheckError(f"{theirs.file.name} has no function {part!r}; it has: {listed}")
+        function = _pair(name, [there[part] for part in name.split(",")])
+        return function, *asked(function)
     suitable, reasons = [], []
     for function in theirs.functions:
         if function["name"] == "example" or len(function["parameters"]) < 2:
             continue
         try:
-            suitable.append((function, *asked(function)))
+            found, call = asked(function)
+            if is_gradient(call):
+                suitable.append((function, found, call))
+            else:
+                reasons.append(f"{function['name']} returns (J, …), but … is no gradient")
         except CheckError as error:
             if "seconds" in str(error) or "ended Python" in str(error):
                 raise
             reasons.append(str(error))
-    # A cost that is known beats one that merely runs.
-    known = [s for s in suitable if s[1] is not None] or suitable
+    # A cost that is known beats one that merely runs, a gradient built like the parameters others.
+    alike = [s for s in suitable if is_alike(s[2], s[2].points[0], s[2].results[0][1])] or suitable
+    known = [s for s in alike if s[1] is not None] or alike
     if len(known) == 1:
         return known[0]
     if not known:
+        if len(reasons) == 1:
+            raise CheckError(reasons[0])
+        classes = ", ".join(theirs.classes)
+        methods = f"; methods are not called (of {classes}): add a function that calls them"
+        advice = "name one, FILE.py:FUNCTION, to read why not; or two, FILE.py:COST,GRADIENT"
         raise CheckError(
-            reasons[0] if len(reasons) == 1 else
-            f"no function of {theirs.file.name} takes parameters and data and returns "
-            f"(J, gradient); it has: {', '.join(there) or 'none'}. Name one: FILE.py:FUNCTION"
-        )  # fmt: skip
+            f"no function of {theirs.file.name} takes parameters and data and returns (J, "
+            f"gradient); it has: {listed}{methods * bool(classes)}{f'; {advice}' * bool(there)}"
+        )
     names = ", ".join(f"{theirs.file.name}:{function['name']}" for function, *_ in known)
     raise CheckError(f"several functions can be checked; name one of {names}")
+
+
+def _pair(name: str, functions: list[dict]) -> dict:
+    """One function, or one that gives J and another that gives the gradient."""
+    first, *others = functions
+    arguments = [parameter["name"] for parameter in first["parameters"]]
+    for other in others:
+        if arguments != [parameter["name"] for parameter in other["parameters"]]:
+            raise CheckError(
+                f"{first['name']} and {other['name']} take different arguments: write one function "
+                "that takes parameters and data and returns (J, gradient)"
+            )
+    if len(functions) > 2:
+        raise CheckError("name two functions at most: FILE.py:COST,GRADIENT")
+    return first | {"name": name}
 
 
 # --- against the network that it computes ---
@@ -133,7 +170,7 @@ def _by_network(found: Recognised, report: Report) -> None:
     try:
         mine = _mine(found, layout)
     except ValueError:
-        _wrong_form(found, right[0], report)
+        _wrong_form(found, right, report)
         return
     tolerance = RIGHT[call.dtype]
     report.blocks = {n: _block([g[n] for g in mine], [r[n] for r in right], tolerance) for n in own}
@@ -202,26 +239,37 @@ def _packed_and_wrong(found: Recognised, problem: Problem, report: Report) -> li
     return []
 
 
-def _wrong_form(found: Recognised, right: Blocks, report: Report) -> None:
+def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
     """A gradient that is not built like the parameters is wrong, whatever its numbers."""
-    theta, (_, g) = found.call.points[0], found.call.results[0]
-    mine = in_order(theta, g)
-    shapes, own = [p.shape for p in leaves(theta)], [p.shape for p in leaves(mine)]
+    call, names = found.call, list(right[0])
+    grads = [in_order(theta, g) for theta, (_, g) in zip(call.points, call.results, strict=True)]
+    shapes, own = ([part.shape for part in leaves(part)] for part in (call.points[0], grads[0]))
     text = f"the parameters are {len(shapes)} arrays, the gradient is {len(own)}"
-    blocks = ", ".join(right)
-    bad = []
+    bad = names
     if len(shapes) == len(own):
-        bad = [i for i, (s, o) in enumerate(zip(shapes, own, strict=True)) if s != o]
+        differ = [i for i, (s, o) in enumerate(zip(shapes, own, strict=True)) if s != o]
         text = "; ".join(
-            f"{paths(theta)[i]} has shape {shapes[i]}, its gradient {own[i]}" for i in bad
+            f"{paths(call.points[0])[i]} has shape {shapes[i]}, its gradient {own[i]}"
+            for i in differ
         )
-    names = list(right)
-    if len(shapes) == len(names) and bad:
-        blocks = ", ".join(names[i] for i in bad if i < len(names))
-    report.blocks = {
-        n: {"ok": n not in blocks.split(", "), "relative_difference": None} for n in right
-    }
-    report.mistakes = [asdict(Mistake("shape", blocks, f"{text}: they must be alike"))]
+        if len(shapes) == len(names):
+            bad = [names[i] for i in differ]
+    report.blocks = {name: {"ok": False, "relative_difference": None} for name in names}
+    if bad != names:
+        # Right values in place of what has no form, to read what has one.
+        for i, (theta, grad) in enumerate(zip(call.points, grads, strict=True)):
+            pairs = zip(leaves(theta), leaves(grad), strict=True)
+            parts = [g if g.shape == t.shape else t for t, g in pairs]
+            grads[i] = named(found.layout.unpack(rebuilt(theta, iter(parts))))
+        tolerance = RIGHT[call.dtype]
+        report.blocks |= {
+            name: _block([g[name] for g in grads], [r[name] for r in right], tolerance)
+            for name in names if name not in bad
+        }  # fmt: skip
+    report.mistakes = [asdict(Mistake("shape", ", ".join(bad), f"{text}: they must be alike"))]
+    rest = [name for name in report.wrong if name not in bad]
+    if rest:
+        report.reason = f"{', '.join(rest)} will be explained once every block has its shape"
 
 
 def _block(mine: list, right: list, tolerance: float) -> dict[str, Any]:
@@ -289,9 +337,11 @@ def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, where, h
                 changed[leaf] = changed[leaf].astype(kind)
                 yield rebuilt(theta, iter(changed))
 
-    results, error = theirs.call(function["name"], list(moved()), call.args, call.named)
+    results, error = theirs.call(
+        function["name"], list(moved()), call.args, call.named, call.by_name
+    )
     if error:
-        raise CheckError(f"{function['name']} fails at other parameters: {error}")
+        raise CheckError(f"{function['name']} fails at other parameters: {error.text}")
     J = np.array([j for j, _ in results]).reshape(len(where), len(offsets)).T
     long = (8 * (J[6] - J[1]) - (J[7] - J[0])) / (12 * h)
     short = (8 * (J[5] - J[2]) - (J[6] - J[1])) / (6 * h)

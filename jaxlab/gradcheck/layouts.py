@@ -3,11 +3,11 @@
 One flat vector, or a dict or list of arrays: either way a sequence of pieces, W(l) and b(l) in
 some order, a matrix with its rows or its columns first, a bias perhaps as a column of its
 matrix. A `Layout` turns what a function takes and returns into (W, b) for every layer.
+`forms.py` has what a function may take.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -109,62 +109,6 @@ class Layout:
         return [(W[l], b.get(l, np.zeros(len(W[l])))) for l in sorted(W)]
 
 
-@dataclass(frozen=True)
-class Form:
-    """What a function may take as its parameters, and the layouts that this may have.
-
-    make(rng) draws parameters in this form.
-    """
-
-    text: str
-    make: Callable[[np.random.Generator], Any]
-    layouts: tuple[Layout, ...]
-    flat: bool
-
-
-def forms(sizes: tuple[int, ...], flat_first: bool) -> list[Form]:
-    """Every form that is tried for a network of these layers."""
-    flat, structured = list(_flat(sizes)), list(_structured(sizes))
-    return flat + structured if flat_first else structured + flat
-
-
-def form_of(example: Any, sizes: tuple[int, ...]) -> Form | None:
-    """The form of the parameters that an example gives; None where no layout fits."""
-    fitting = []
-    for order in ORDERS:
-        for major in MAJORS:
-            layout = Layout(order, major, sizes)
-            try:
-                layout.unpack(example)
-            except ValueError:
-                continue
-            fitting.append(layout)
-    if not fitting:
-        return None
-    flat = isinstance(example, np.ndarray) and example.ndim == 1
-    return Form("as in example()", partial(redrawn, example), tuple(fitting), flat)
-
-
-def redrawn(structure: Any, rng: np.random.Generator) -> Any:
-    """The same structure of arrays with random numbers in it."""
-    if isinstance(structure, dict):
-        return {key: redrawn(part, rng) for key, part in structure.items()}
-    if isinstance(structure, list | tuple):
-        return type(structure)(redrawn(part, rng) for part in structure)
-    if isinstance(structure, np.ndarray):
-        return draw(structure.shape, rng).astype(
-            structure.dtype if structure.dtype.kind == "f" else np.float64
-        )
-    return float(draw((1,), rng)[0]) if isinstance(structure, float) else structure
-
-
-def draw(shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """Random numbers whose size differs from part to part, so that costs tell the parts apart."""
-    values = rng.standard_normal(tuple(shape)).ravel()
-    scale = np.exp(0.5 * rng.standard_normal(8)).repeat(-(-values.size // 8))[: values.size]
-    return (0.5 * rng.uniform(0.5, 1.5) * scale * values).reshape(tuple(shape))
-
-
 def leaves(structure: Any) -> list[Array]:
     """The arrays of a structure in order."""
     if isinstance(structure, dict):
@@ -195,57 +139,50 @@ def paths(structure: Any, prefix: str = "") -> list[str]:
 
 
 def in_order(theta: Any, grad: Any) -> Any:
-    """The gradient with its dicts in the order of the parameters' dicts."""
-    if isinstance(theta, dict) and isinstance(grad, dict) and set(theta) == set(grad):
-        return {key: in_order(theta[key], grad[key]) for key in theta}
+    """The gradient in the order of the parameters: by its keys (dW1 belongs to W1) or shapes."""
+    if isinstance(theta, dict) and isinstance(grad, dict):
+        keys = {key: _key_of_gradient(str(key), grad) for key in theta}
+        if None not in keys.values():
+            return {key: in_order(theta[key], grad[keys[key]]) for key in theta}
+        if len(theta) == 1:  # the name of the argument
+            (only,) = theta.values()
+            return in_order(only, grad)
     lists = isinstance(theta, list | tuple) and isinstance(grad, list | tuple)
     if lists and len(theta) == len(grad):
         return [in_order(t, g) for t, g in zip(theta, grad, strict=True)]
+    if isinstance(grad, dict) or (isinstance(theta, dict) and isinstance(grad, list | tuple)):
+        return _by_shape(theta, grad)
     return grad
 
 
-def _flat(sizes: tuple[int, ...]) -> Iterator[Form]:
-    for biases in (True, False):
-        layouts = tuple(
-            Layout(order, major, sizes)
-            for order in ORDERS
-            for major in MAJORS
-            if (order != "no-bias") == biases
-        )
-        n = layouts[0].length
-        yield Form(f"a vector of {n} numbers", partial(draw, (n,)), layouts, True)
+def _key_of_gradient(name: str, grad: dict) -> Any:
+    """The key under which a dict has the gradient of a parameter."""
+    plain = {str(key).lower().replace("_", ""): key for key in grad}
+    name = name.lower().replace("_", "")
+    for before in ("", "d", "grad", "dj", "dl", "g", "nabla", "delta"):
+        if before + name in plain:
+            return plain[before + name]
+    return next((plain[name + end] for end in ("grad", "g") if name + end in plain), None)
 
 
-def _structured(sizes: tuple[int, ...]) -> Iterator[Form]:
-    for major in MAJORS:
-        layout = Layout("WbWb", major, sizes)
-        for bias in ("(n,)", "(1, n)", "(n, 1)"):
-            # A single layer is W, b as often as it is W1, b1.
-            for kind in ("dict", "list", "pairs", *["plain dict"] * (len(sizes) == 2)):
-                text = f"a {'list of pairs' if kind == 'pairs' else kind} of arrays"
-                yield Form(text, partial(_arrays, kind, layout, bias), (layout,), False)
-        for order in ("bias-first", "bias-last", "no-bias"):
-            layout = Layout(order, major, sizes)
-            yield Form("a list of matrices", partial(_matrices, layout), (layout,), False)
-            if len(sizes) == 2:
-                yield Form("a matrix", partial(_matrix, layout), (layout,), False)
+def _by_shape(theta: Any, grad: Any) -> Any:
+    """The gradient's arrays in the order of the parameters, where their shapes leave no doubt."""
+
+    def shapes(parts: list[Array]) -> list[tuple[int, ...]]:
+        return [tuple(n for n in part.shape if n != 1) for part in parts]
+
+    parts = leaves(grad)
+    wanted, own = shapes(leaves(theta)), shapes(parts)
+    if wanted == own or sorted(wanted) != sorted(own) or len(set(own)) < len(own):
+        return grad
+    raw = raw_leaves(grad)
+    return [raw[own.index(shape)] for shape in wanted]
 
 
-def _matrices(layout: Layout, rng: np.random.Generator) -> list[Array]:
-    return [draw(shape, rng) for _, _, shape in layout.pieces()]
-
-
-def _matrix(layout: Layout, rng: np.random.Generator) -> Array:
-    return _matrices(layout, rng)[0]
-
-
-def _arrays(kind: str, layout: Layout, bias: str, rng: np.random.Generator) -> Any:
-    arrays = {}
-    for piece, l, shape in layout.pieces():
-        if piece == "b":
-            shape = {"(n,)": shape, "(1, n)": (1, *shape), "(n, 1)": (*shape, 1)}[bias]
-        arrays[piece if kind == "plain dict" else f"{piece}{l}"] = draw(shape, rng)
-    if kind.endswith("dict"):
-        return arrays
-    values = list(arrays.values())
-    return values if kind == "list" else list(zip(values[::2], values[1::2], strict=True))
+def raw_leaves(structure: Any) -> list[Any]:
+    """The arrays of a structure, of the dtype that they have."""
+    if isinstance(structure, dict):
+        return [leaf for part in structure.values() for leaf in raw_leaves(part)]
+    if isinstance(structure, list | tuple):
+        return [leaf for part in structure for leaf in raw_leaves(part)]
+    return [np.asarray(structure)]

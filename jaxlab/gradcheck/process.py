@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,18 @@ CHILD = Path(__file__).with_name("child.py")
 MOST_CHARACTERS = 100_000_000
 
 
+class Failure(NamedTuple):
+    """Why a call failed, and the line of the file that the function came to."""
+
+    text: str
+    reached: int
+
+
 class Theirs:
     """The functions of a file, run in a process of its own; a context manager that ends it.
 
-    functions: [{"name", "parameters": [{"name", "required", "keyword"}]}] in the file's order.
+    functions: [{"name", "parameters": [{"name", "required", "keyword"}]}] in the file's order;
+    classes: their names. stopped: why the file itself did not run to its end, "" where it did.
     example: the arguments that its `example()` returns, or None. Raises `CheckError` with the
     reason where the file cannot be run, and on every call after its time is up.
     """
@@ -59,15 +67,21 @@ class Theirs:
             self.close()
             raise
         self.functions: list[dict] = hello["functions"]
+        self.classes: list[str] = hello["classes"]
+        self.stopped: str = hello["stopped"]
         example = hello["example"]
         self.example = None if example is None else [decode(value) for value in example]
 
     def call(
-        self, function: str, points: list, args: list, named: dict[str, Any]
-    ) -> tuple[list[tuple[float, Any]], str]:
-        """(J, gradient) at every point up to the first that fails, and why that failed."""
+        self, function: str, points: list, args: list, named: dict[str, Any], spread: bool = False
+    ) -> tuple[list[tuple[float, Any]], Failure | None]:
+        """(J, gradient) at every point up to the first that fails, and why that failed.
+
+        spread: points are dicts of arguments. function: a name, or two for J and its gradient.
+        """
         request = {
             "function": function,
+            "spread": spread,
             "points": [encode(point) for point in points],
             "args": [encode(value) for value in args],
             "named": {name: encode(value) for name, value in named.items()},
@@ -78,7 +92,9 @@ class Theirs:
             self.process.stdin.flush()
         answers = self._reply()["answers"]
         good = [(a["J"], decode(a["grad"])) for a in answers if "error" not in a]
-        return good, next((a["error"] for a in answers if "error" in a), "")
+        return good, next(
+            (Failure(a["error"], a["reached"]) for a in answers if "error" in a), None
+        )
 
     def close(self) -> None:
         """Ends it and everything that it started."""

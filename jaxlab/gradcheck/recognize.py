@@ -1,93 +1,27 @@
-"""How is somebody's cost function called, and what does it compute?
+"""What does somebody's cost function compute?
 
-Its arguments are recognised by name and filled with random data; forms of the parameters, one
-example a row or a column, and kinds of labels are tried until one works. What it computes is then
-found out by comparing costs at random parameters: J is a fingerprint that needs no gradient.
+Found out by comparing costs at random parameters: J is a fingerprint that needs no gradient.
 """
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck.layouts import Form, Layout, form_of, forms, leaves, redrawn
+from jaxlab.gradcheck.calls import Call, Options, calls
+from jaxlab.gradcheck.child import HOPELESS, TO_ITS_END
+from jaxlab.gradcheck.layouts import Layout, in_order, leaves, raw_leaves
 from jaxlab.gradcheck.networks import LOSSES, Network, Params, Pass, named
+from jaxlab.gradcheck.process import Failure
 
-# role: the names that people give to it, in lower case and without _
-ROLES = {
-    "data": "x data inputs input images features xs a1 patches samples trainx",
-    "target": "y labels targets target t ys label groundtruth outputs trainy yonehot",
-    "n_in": "ninput ninputs nin nx inputsize inputlayersize inputdim inputs_n visiblesize nvisible "
-    "numinputs numinput nfeatures numfeatures d din",
-    "n_hidden": "nhidden nh hiddensize hiddenlayersize hiddendim numhidden nhid h hidden "
-    "hiddenunits nhiddenunits numhiddenunits",
-    "n_out": "noutput noutputs nout ny outputsize outputlayersize outputdim numlabels numclasses "
-    "nclasses noutputunits numoutputs numoutput k c dout nlabels classes",
-    "sizes": "sizes layers layersizes layerdims dims architecture layersdims units nunits shape",
-    "decay": "lambda lam lambd lamb lmbda lmbd reg reglambda regularization regstrength "
-    "weightdecay l2 l2reg decay wd regparam",
-    "m": "m nexamples nsamples numexamples batchsize numsamples n",
-    "sparsity": "sparsityparam rho sparsity sparsitytarget",
-    "beta": "beta sparsitypenalty sparsityweight",
-}
-ROLE_OF = {name: role for role, names in ROLES.items() for name in names.split()}
-DECAY, SPARSITY, BETA = 0.3, 0.05, 3.0
-LABELS = {
-    "one-hot": "one-hot labels",
-    "from-0": "labels 0 … K-1",
-    "from-1": "labels 1 … K",
-    "from-0-column": "labels 0 … K-1, (m, 1)",
-    "from-1-column": "labels 1 … K, (m, 1)",
-    "none": "no labels: an autoencoder, y = x",
-}
 # After so many ways that run but compute no known cost, it is another cost.
 MOST_TRIES = 12
+# After so many calls that fail for what has nothing to do with their arguments, the others do too.
+MOST_HOPELESS = 3
 # A cost fits where this fraction of it at most is left over, in float64 and float32.
 COST_TOLERANCE = {"float64": 1e-8, "float32": 2e-5}
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user says instead of leaving it to be found out; "" or None: found out."""
-
-    sizes: tuple[int, ...] | None = None
-    examples: str = ""
-    labels: str = ""
-    layout: str = ""
-    cost: str = ""
-    seed: int = 0
-
-
-@dataclass
-class Call:
-    """One way to call the function: its arguments, and what they mean.
-
-    x: (m, units in) and y: (m, units out), however the function takes them. points: parameters
-    in the function's form; results: (J, gradient) at each.
-    """
-
-    form: Form
-    sizes: tuple[int, ...]
-    examples: str
-    labels: str
-    x: np.ndarray
-    y: np.ndarray
-    args: list[Any]
-    named: dict[str, Any]
-    decay: float
-    points: list[Any] = field(default_factory=list)
-    results: list[tuple[float, Any]] = field(default_factory=list)
-
-    @property
-    def dtype(self) -> str:
-        """That of the gradients; float32 where a single one is."""
-        parts = [np.asarray(part) for _, g in self.results for part in raw_leaves(g)]
-        return "float32" if any(part.dtype.itemsize < 8 for part in parts) else "float64"
 
 
 @dataclass(frozen=True)
@@ -122,209 +56,6 @@ class Recognised:
 
 def _nice(value: float, table: dict[str, float]) -> str:
     return next((text for text, v in table.items() if v and np.isclose(value, v, rtol=1e-7)), "")
-
-
-# --- calls ---
-
-
-def role_of(name: str) -> str | None:
-    """The role of an argument by its name: data, target, n_in, …; None where it is unknown."""
-    plain = name.lower().replace("_", "")
-    shorter = (re.sub("^(train|batch|mini)", "", plain), re.sub("(train|batch|set|s)$", "", plain))
-    for word in (plain, *shorter):
-        if word in ROLE_OF:
-            return ROLE_OF[word]
-        if word.rstrip("0123456789") in (
-            "nhidden",
-            "hidden",
-            "hiddensize",
-            "nh",
-            "hiddenlayersize",
-        ):
-            return "n_hidden"
-    return None
-
-
-def roles_of(function: dict) -> list[tuple[str, str, bool]]:
-    """(name, role, by keyword) of every argument after the parameters.
-
-    Raises `CheckError` where a required one is not recognised.
-    """
-    roles: list[tuple[str, str, bool]] = []
-    for parameter in function["parameters"][1:]:
-        role = role_of(parameter["name"])
-        if role is None and parameter["required"]:
-            names = [other for _, other, _ in roles]
-            role = next((r for r in ("data", "target") if r not in names), None)
-            later = {role_of(p["name"]) for p in function["parameters"][1:]}
-            if role is None or role in later or "sizes" in names:
-                raise CheckError(
-                    f"the argument {parameter['name']!r} of {function['name']} is not recognised: "
-                    "add a function example() to the file that returns all arguments, the "
-                    "parameters first"
-                )
-        if role is not None:
-            roles.append((parameter["name"], role, parameter["keyword"]))
-    return roles
-
-
-def calls(function: dict, example: list | None, options: Options) -> Iterator[Call]:
-    """Every way in which the function may want to be called, the likeliest first."""
-    if example is not None:
-        yield from _calls_of_example(function, example, options)
-        return
-    roles = roles_of(function)
-    rng = np.random.default_rng(options.seed)
-    first = function["parameters"][0]["name"].lower()
-    flat_first = first not in ("params", "parameters", "model", "net", "layers", "weights", "p")
-    have = {role for _, role, _ in roles}
-    for sizes in _sizes(roles, options):
-        m = next(m for m in range(sizes[-1] + 3, 10**6)
-                 if m > 6 and not {m, m + 1, m - 1} & set(sizes))  # fmt: skip
-        x = rng.random((m, sizes[0]))
-        classes = rng.permutation(np.r_[np.arange(sizes[-1]), rng.integers(0, sizes[-1], m)][:m])
-        own = "target" not in have or ("n_out" not in have and sizes[0] == sizes[-1])
-        y = x if own else np.eye(sizes[-1])[classes]
-        kinds = list(LABELS)[:5] if "target" in have else ["none"]
-        for labels in [options.labels] if options.labels else kinds:
-            for form in _asked(forms(sizes, flat_first), options):
-                for examples in [options.examples] if options.examples else ["rows", "columns"]:
-                    values = _values(sizes, x, y, classes, examples, labels)
-                    args: list[Any] = []
-                    named: dict[str, Any] = {}
-                    hidden = iter(sizes[1:-1])
-                    for name, role, keyword in roles:
-                        value = next(hidden, sizes[1]) if role == "n_hidden" else values[role]
-                        # By name after a default that is left alone.
-                        if keyword or len(args) < _place(function, name):
-                            named[name] = value
-                        else:
-                            args.append(value)
-                    decay = DECAY if "decay" in have else 0.0
-                    yield Call(form, sizes, examples, labels, x, y, args, named, decay)
-
-
-def _place(function: dict, name: str) -> int:
-    names = [parameter["name"] for parameter in function["parameters"][1:]]
-    return names.index(name)
-
-
-def _values(sizes, x, y, classes, examples: str, labels: str) -> dict[str, Any]:
-    rows = examples == "rows"
-    target = {
-        "from-0": classes,
-        "from-1": classes + 1,
-        "from-0-column": classes[:, None] if rows else classes[None, :],
-        "from-1-column": classes[:, None] + 1 if rows else classes[None, :] + 1,
-    }.get(labels, y if rows else y.T)
-    return {
-        "data": np.ascontiguousarray(x if rows else x.T), "target": np.ascontiguousarray(target),
-        "n_in": sizes[0], "n_out": sizes[-1], "sizes": list(sizes), "decay": DECAY, "m": len(x),
-        "sparsity": SPARSITY, "beta": BETA,
-    }  # fmt: skip
-
-
-def _sizes(roles, options: Options) -> list[tuple[int, ...]]:
-    """The layers that the function may want: what was said, or what its arguments call for."""
-    if options.sizes:
-        return [options.sizes]
-    have = [role for _, role, _ in roles]
-    hidden = have.count("n_hidden")
-    if hidden:
-        between = (5, 6, 4, 7)[:hidden]
-        classifier, autoencoder = (8, *between, 10), (8, *between, 8)
-        if "target" not in have:
-            return [autoencoder]
-        return [classifier] if "n_out" in have else [classifier, autoencoder]
-    if "target" not in have:
-        return [(8, 5, 8)]
-    if "sizes" in have:
-        return [(8, 5, 10)]
-    return [(8, 10), (8, 5, 10)] if "n_in" in have or "n_out" in have else [(8, 5, 10), (8, 10)]
-
-
-def _asked(all_forms: Sequence[Form], options: Options) -> list[Form]:
-    """The forms with the layouts that --layout leaves."""
-    if not options.layout:
-        return list(all_forms)
-    kept = []
-    for form in all_forms:
-        layouts = tuple(layout for layout in form.layouts if layout.id == options.layout)
-        if layouts:
-            kept.append(Form(form.text, form.make, layouts, form.flat))
-    return kept
-
-
-def _calls_of_example(function: dict, example: list, options: Options) -> Iterator[Call]:
-    """The call that example() settles; what its arguments mean is tried."""
-    theta, rest = example[0], list(example[1:])
-    names = [p["name"] for p in function["parameters"][1:]]
-    by_role: dict[str, list[Any]] = {}
-    for name, value in zip(names, rest, strict=False):
-        by_role.setdefault(role_of(name) or "", []).append(value)
-    arrays = [v for v in rest if isinstance(v, np.ndarray) and v.size > 1]
-    data, target = (
-        [v for v in by_role.get(role, []) if isinstance(v, np.ndarray) and v.size > 1]
-        for role in ("data", "target")
-    )
-    if not data:
-        data = [v for v in arrays if not any(v is t for t in target)][:1]
-    if not target:
-        target = [v for v in arrays if not any(v is d for d in data)][:1]
-    decay = next((float(v) for v in by_role.get("decay", []) if np.ndim(v) == 0), 0.0)
-    unknown = Form("as in example()", partial(redrawn, theta), (), False)
-    call = Call(unknown, (), "", "", np.zeros((0, 0)), np.zeros((0, 0)), rest, {}, decay)
-    if data and isinstance(data[0], np.ndarray) and data[0].ndim == 2:
-        for examples in [options.examples] if options.examples else ["rows", "columns"]:
-            x = np.asarray(data[0] if examples == "rows" else data[0].T, np.float64)
-            for labels, y in _targets(x, target[0] if target else None, examples, options.labels):
-                for sizes in _sizes_of_example(theta, x, y, by_role, options):
-                    form = form_of(theta, sizes)
-                    for asked in _asked([form] if form else [], options):
-                        yield Call(asked, sizes, examples, labels, x, y, rest, {}, decay)
-    yield call
-
-
-def _targets(x, target, examples: str, asked: str) -> Iterator[tuple[str, np.ndarray]]:
-    """What the targets of an example may mean, as a matrix with one example a row."""
-    if target is None:
-        yield "none", x
-        return
-    t = np.asarray(target)
-    if t.ndim == 2 and min(t.shape) > 1:
-        y = t if examples == "rows" else t.T
-        if len(y) == len(x):
-            yield "one-hot", np.asarray(y, np.float64)
-    elif t.size == len(x):
-        classes = t.ravel().astype(int)
-        for first in (0, 1):
-            if classes.min() >= first and asked in ("", f"from-{first}"):
-                K = int(classes.max()) + 1 - first
-                yield f"from-{first}", np.eye(max(K, 1))[classes - first]
-
-
-def _sizes_of_example(theta, x, y, by_role, options: Options) -> list[tuple[int, ...]]:
-    if options.sizes:
-        return [options.sizes]
-    n_in, n_out = x.shape[1], y.shape[1]
-    for given in by_role.get("sizes", []):
-        return [tuple(int(n) for n in leaves(given))] if np.size(given) > 1 else []
-    hidden = [int(n) for n in by_role.get("n_hidden", []) if np.ndim(n) == 0]
-    found: list[tuple[int, ...]] = [(n_in, *hidden, n_out)]
-    parts = leaves(theta)
-    if len(parts) == 1:
-        # A vector: one hidden layer of h units has h (n_in + 1) + n_out (h + 1) parameters.
-        h, rest = divmod(parts[0].size - n_out, n_in + 1 + n_out)
-        found += [(n_in, h, n_out)] if rest == 0 and h > 0 else []
-        h, rest = divmod(parts[0].size, n_in + n_out)
-        found += [(n_in, h, n_out)] if rest == 0 and h > 0 else []
-    else:
-        widths = [n for part in parts if part.ndim == 2 for n in part.shape]
-        inner = [n for n in dict.fromkeys(widths) if n not in (n_in, n_out)]
-        biases = [part.size for part in parts if part.ndim == 1 or 1 in part.shape]
-        found += [(n_in, *biases)] if biases and biases[-1] == n_out else []
-        found += [(n_in, n, n_out) for n in inner]
-    return list(dict.fromkeys(found))
 
 
 # --- costs ---
@@ -364,6 +95,8 @@ def _fit(J, points, call: Call, network: Network, layout: Layout, tolerance) -> 
     if not np.isfinite(features).all():
         return None
     scale = np.linalg.norm(features, axis=0)
+    if not scale.all():  # softmax of one unit
+        return None
     # Without decay first: one unknown less to be wrong about.
     factor = float(features[:, 0] @ J / scale[0] ** 2)
     size = float(np.linalg.norm(J))
@@ -402,34 +135,37 @@ def points_needed(sizes: tuple[int, ...]) -> int:
     return 2 * (len(sizes) - 1) + 1 + 6
 
 
-def raw_leaves(structure: Any) -> list[Any]:
-    """The arrays of a structure, of the dtype that they have."""
-    if isinstance(structure, dict):
-        return [leaf for part in structure.values() for leaf in raw_leaves(part)]
-    if isinstance(structure, list | tuple):
-        return [leaf for part in structure for leaf in raw_leaves(part)]
-    return [np.asarray(structure)]
-
-
 def find(
-    theirs: Callable[[Call, list[Any]], tuple[list[tuple[float, Any]], str]],
+    theirs: Callable[[Call, list[Any]], tuple[list[tuple[float, Any]], Failure | None]],
     function: dict,
     example: list | None,
     options: Options,
 ) -> tuple[Recognised | None, Call]:
     """The first call whose cost is known, else None and the first that works at all.
 
-    theirs(call, points) calls the function. Raises `CheckError` with what it said where no call
-    works.
+    Calls count first whose gradient is built like the parameters: others may only be called in
+    a way that was not meant. theirs(call, points) calls the function. Raises `CheckError` with
+    what it said where no call works.
     """
     rng = np.random.default_rng(options.seed + 1)
-    works, errors, tries = None, Counter[str](), 0
+    works, unlike, errors, tries, tries_unlike = None, None, list[Failure](), 0, 0
     for call in calls(function, example, options):
+        if unlike and unlike[1].sizes == call.sizes and unlike[1].labels != call.labels:
+            continue  # labels have nothing to do with it
         one = call.form.make(rng)
         results, error = theirs(call, [one, one])
-        if error or not np.isfinite(results[0][0]):
-            errors[error or f"J is {results[0][0]}"] += 1
+        if error is None and not np.isfinite(results[0][0]):
+            error = Failure(f"J is {results[0][0]}", TO_ITS_END)
+        if error:
+            errors.append(error)
+            if [e.reached for e in errors].count(HOPELESS) >= MOST_HOPELESS:
+                break
             continue
+        alike = is_alike(call, one, results[0][1])
+        if not alike:
+            tries_unlike += 1
+            if unlike or tries_unlike > MOST_TRIES:
+                continue
         if _differs(*results):
             raise CheckError(
                 "two calls with the same arguments give different numbers (dropout, random noise, "
@@ -439,24 +175,74 @@ def find(
         results_of_more, error = theirs(call, more)
         call.points, call.results = [one, *more], results[:1] + results_of_more
         if error:
-            errors[error] += 1
+            errors.append(error)
             continue
         found = recognise(call, options) if call.sizes else None
-        if found:
+        if found and alike:
             return found, call
+        if not alike:
+            # By name, arguments may have been taken for all parameters that are only some.
+            unlike = (found, call) if found or (example and not call.by_name) else None
+            errors.append(Failure(_forms_differ(one, results[0][1]), TO_ITS_END))
+            continue
         works = works or call
         tries += 1
         if tries == MOST_TRIES:
             break
+    if works is None and unlike:
+        return unlike
     if works is None:
-        error = errors.most_common(1)[0][0] if errors else "no layout of that name fits"
+        # What comes furthest was called most nearly as it wants to be.
+        reason = max(errors, key=lambda error: error.reached, default=None)
+        how = "with random data"
+        advice = "Check --sizes, or add a function example() to the file that returns its arguments"
+        if example:
+            how = "with what example() returns"
+            advice = "Parameters are its first argument, or those named W1, b1, W2, …"
         raise CheckError(
-            f"{function['name']} cannot be called with random data: {error}. Check --sizes, or "
-            "add a function example() to the file that returns its arguments, the parameters first"
+            f"{function['name']} cannot be called {how}: "
+            f"{reason.text if reason else 'no layout of that name fits'}. {advice}"
         )
     return None, works
 
 
+def is_gradient(call: Call) -> bool:
+    """Whether what the function returns beside J may be meant for a gradient.
+
+    Functions for the forward pass return J and what they computed on the way.
+    """
+    theta, (_, grad) = call.points[0], call.results[0]
+    parts = leaves(theta), leaves(in_order(theta, grad))
+    shapes, own = ([part.shape for part in some] for some in parts)
+    return len(shapes) == len(own) or set(own) <= set(shapes)
+
+
+def is_alike(call: Call, theta: Any, grad: Any) -> bool:
+    """Whether the gradient has the form of the parameters, by one layout at least."""
+    try:
+        wanted, own = leaves(theta), leaves(in_order(theta, grad))
+    except (TypeError, ValueError):
+        return False
+    if call.form.layouts and call.sizes:
+        return any(_unpacks(layout, own) for layout in call.form.layouts)
+    return [part.size for part in wanted] == [part.size for part in own]
+
+
+def _unpacks(layout: Layout, parts: list[np.ndarray]) -> bool:
+    try:
+        layout.unpack(parts)
+    except ValueError:
+        return False
+    return True
+
+
+def _forms_differ(theta: Any, grad: Any) -> str:
+    shapes, own = ([part.shape for part in raw_leaves(value)] for value in (theta, grad))
+    return f"it is given parameters of shape {shapes} and returns a gradient of shape {own}"
+
+
 def _differs(one: tuple[float, Any], other: tuple[float, Any]) -> bool:
-    pairs = zip(raw_leaves(one[1]), raw_leaves(other[1]), strict=True)
-    return one[0] != other[0] or any(not np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+    mine, yours = raw_leaves(one[1]), raw_leaves(other[1])
+    if one[0] != other[0] or len(mine) != len(yours):
+        return True
+    return any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(mine, yours, strict=True))

@@ -1,0 +1,262 @@
+"""How is somebody's cost function called?
+
+Its arguments are recognised by name and filled with random data; forms of the parameters, one
+example a row or a column, and kinds of labels are tried, the likeliest first.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from jaxlab.gradcheck.forms import Form, form_of, forms, redrawn, separate_forms
+from jaxlab.gradcheck.layouts import leaves, raw_leaves
+from jaxlab.gradcheck.roles import arguments_of, params_among, piece_of, role_of
+
+DECAY, SPARSITY, BETA = 0.3, 0.05, 3.0
+LABELS = {
+    "one-hot": "one-hot labels",
+    "from-0": "labels 0 … K-1",
+    "from-1": "labels 1 … K",
+    "from-0-column": "labels 0 … K-1, (m, 1)",
+    "from-1-column": "labels 1 … K, (m, 1)",
+    "none": "no labels: an autoencoder, y = x",
+    "single": "targets 0 or 1, (m, 1)",
+    "single-vector": "targets 0 or 1, (m,)",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says instead of leaving it to be found out; "" or None: found out."""
+
+    sizes: tuple[int, ...] | None = None
+    examples: str = ""
+    labels: str = ""
+    layout: str = ""
+    cost: str = ""
+    seed: int = 0
+
+
+@dataclass
+class Call:
+    """One way to call the function: its arguments, and what they mean.
+
+    x: (m, units in) and y: (m, units out), however the function takes them. points: parameters
+    in the function's form, where by_name a dict by the names of its arguments; results: (J,
+    gradient) at each.
+    """
+
+    form: Form
+    sizes: tuple[int, ...]
+    examples: str
+    labels: str
+    x: np.ndarray
+    y: np.ndarray
+    args: list[Any]
+    named: dict[str, Any]
+    decay: float
+    by_name: bool = False
+    points: list[Any] = field(default_factory=list)
+    results: list[tuple[float, Any]] = field(default_factory=list)
+
+    @property
+    def dtype(self) -> str:
+        """That of the gradients; float32 where a single one is."""
+        parts = [np.asarray(part) for _, g in self.results for part in raw_leaves(g)]
+        return "float32" if any(part.dtype.itemsize < 8 for part in parts) else "float64"
+
+
+def calls(function: dict, example: list | None, options: Options) -> Iterator[Call]:
+    """Every way in which the function may want to be called, the likeliest first."""
+    if example is not None:
+        yield from _calls_of_example(function, example, options)
+        return
+    arguments = arguments_of(function)
+    roles = arguments.rest
+    rng = np.random.default_rng(options.seed)
+    flat_first = arguments.params[0].lower() not in (
+        "params",
+        "parameters",
+        "model",
+        "net",
+        "layers",
+        "weights",
+        "p",
+    )
+    have = {role for _, role, _ in roles}
+    for sizes in _sizes(arguments.params, roles, options):
+        m = next(m for m in range(sizes[-1] + 3, 10**6)
+                 if m > 6 and not {m, m + 1, m - 1} & set(sizes))  # fmt: skip
+        x = rng.random((m, sizes[0]))
+        single = sizes[-1] == 1
+        K = 2 if single else sizes[-1]
+        classes = rng.permutation(np.r_[np.arange(K), rng.integers(0, K, m)][:m])
+        own = "target" not in have or ("n_out" not in have and sizes[0] == sizes[-1])
+        y = x if own else classes[:, None] * 1.0 if single else np.eye(K)[classes]
+        kinds = list(LABELS)[:5] if "target" in have else ["none"]
+        if options.labels:
+            kinds = [options.labels]
+        if len(arguments.params) > 1:
+            possible = separate_forms(arguments.params, sizes)
+        else:
+            possible = forms(sizes, flat_first)
+            if arguments.by_name:
+                possible = [form.under(arguments.params[0]) for form in possible]
+        for labels in ["single-vector", "single"] if single and not own else kinds:
+            for form in _asked(possible, options):
+                for examples in [options.examples] if options.examples else ["rows", "columns"]:
+                    values = _values(sizes, x, y, classes, examples, labels)
+                    args: list[Any] = []
+                    named: dict[str, Any] = {}
+                    hidden = iter(sizes[1:-1])
+                    for name, role, keyword in roles:
+                        value = next(hidden, sizes[1]) if role == "n_hidden" else values[role]
+                        # By name after a default that is left alone.
+                        early = arguments.by_name or len(args) < _place(function, name)
+                        if keyword or early:
+                            named[name] = value
+                        else:
+                            args.append(value)
+                    decay = DECAY if "decay" in have else 0.0
+                    yield Call(
+                        form, sizes, examples, labels, x, y, args, named, decay, arguments.by_name
+                    )
+
+
+def _place(function: dict, name: str) -> int:
+    names = [parameter["name"] for parameter in function["parameters"][1:]]
+    return names.index(name)
+
+
+def _values(sizes, x, y, classes, examples: str, labels: str) -> dict[str, Any]:
+    rows = examples == "rows"
+    target = {
+        "from-0": classes,
+        "from-1": classes + 1,
+        "from-0-column": classes[:, None] if rows else classes[None, :],
+        "from-1-column": classes[:, None] + 1 if rows else classes[None, :] + 1,
+        "single-vector": y.ravel(),
+    }.get(labels, y if rows else y.T)
+    return {
+        "data": np.ascontiguousarray(x if rows else x.T), "target": np.ascontiguousarray(target),
+        "n_in": sizes[0], "n_out": sizes[-1], "sizes": list(sizes), "decay": DECAY, "m": len(x),
+        "sparsity": SPARSITY, "beta": BETA,
+    }  # fmt: skip
+
+
+def _sizes(params, roles, options: Options) -> list[tuple[int, ...]]:
+    """The layers that the function may want: what was said, or what its arguments call for."""
+    if options.sizes:
+        return [options.sizes]
+    have = [role for _, role, _ in roles]
+    matrices = [piece[0] for name in params if (piece := piece_of(name))].count("W")
+    hidden = have.count("n_hidden") or max(0, matrices - 1)
+    if hidden:
+        between = (5, 6, 4, 7, *range(11, 100))[:hidden]
+        classifier, autoencoder = (8, *between, 10), (8, *between, 8)
+        if "target" not in have:
+            return [autoencoder]
+        return [classifier] if "n_out" in have else [classifier, autoencoder]
+    if "target" not in have:
+        return [(8, 5, 8)]
+    if "sizes" in have:
+        return [(8, 5, 10)]
+    if "n_in" in have or "n_out" in have:
+        return [(8, 10), (8, 5, 10)]
+    return [(8, 5, 10), (8, 10), (8, 1), (8, 5, 6, 10)]
+
+
+def _asked(all_forms: Sequence[Form], options: Options) -> list[Form]:
+    """The forms with the layouts that --layout leaves."""
+    if not options.layout:
+        return list(all_forms)
+    kept = []
+    for form in all_forms:
+        layouts = tuple(layout for layout in form.layouts if layout.id == options.layout)
+        if layouts:
+            kept.append(replace(form, layouts=layouts))
+    return kept
+
+
+def _calls_of_example(function: dict, example: list, options: Options) -> Iterator[Call]:
+    """The call that example() settles; what its arguments mean is tried."""
+    names = [p["name"] for p in function["parameters"]]
+    params = params_among(names)
+    by_name = len(params) > 1 or params[0] != names[0]
+    theta, rest, named = example[0], list(example[1:]), {}
+    if by_name:
+        given = dict(zip(names, example, strict=False))
+        theta = {name: given.pop(name) for name in params if name in given}
+        rest, named = [], given
+    by_role: dict[str, list[Any]] = {}
+    for name, value in [*zip(names[1:], rest, strict=False), *named.items()]:
+        by_role.setdefault(role_of(name) or "", []).append(value)
+    arrays = [v for v in [*rest, *named.values()] if isinstance(v, np.ndarray) and v.size > 1]
+    data, target = (
+        [v for v in by_role.get(role, []) if isinstance(v, np.ndarray) and v.size > 1]
+        for role in ("data", "target")
+    )
+    if not data:
+        data = [v for v in arrays if not any(v is t for t in target)][:1]
+    if not target:
+        target = [v for v in arrays if not any(v is d for d in data)][:1]
+    decay = next((float(v) for v in by_role.get("decay", []) if np.ndim(v) == 0), 0.0)
+    unknown = Form("as in example()", partial(redrawn, theta), (), False)
+    none = np.zeros((0, 0))
+    call = Call(unknown, (), "", "", none, none, rest, named, decay, by_name)
+    if data and isinstance(data[0], np.ndarray) and data[0].ndim == 2:
+        for examples in [options.examples] if options.examples else ["rows", "columns"]:
+            x = np.asarray(data[0] if examples == "rows" else data[0].T, np.float64)
+            for labels, y in _targets(x, target[0] if target else None, examples, options.labels):
+                for sizes in _sizes_of_example(theta, x, y, by_role, options):
+                    form = form_of(theta, sizes)
+                    for asked in _asked([form] if form else [], options):
+                        yield Call(
+                            asked, sizes, examples, labels, x, y, rest, named, decay, by_name
+                        )
+    yield call
+
+
+def _targets(x, target, examples: str, asked: str) -> Iterator[tuple[str, np.ndarray]]:
+    """What the targets of an example may mean, as a matrix with one example a row."""
+    if target is None:
+        yield "none", x
+        return
+    t = np.asarray(target)
+    if t.ndim == 2 and min(t.shape) > 1:
+        y = t if examples == "rows" else t.T
+        if len(y) == len(x):
+            yield "one-hot", np.asarray(y, np.float64)
+    elif t.size == len(x):
+        classes = t.ravel().astype(int)
+        for first in (0, 1):
+            if classes.min() >= first and asked in ("", f"from-{first}"):
+                K = int(classes.max()) + 1 - first
+                yield f"from-{first}", np.eye(max(K, 1))[classes - first]
+
+
+def _sizes_of_example(theta, x, y, by_role, options: Options) -> list[tuple[int, ...]]:
+    if options.sizes:
+        return [options.sizes]
+    n_in, n_out = x.shape[1], y.shape[1]
+    for given in by_role.get("sizes", []):
+        return [tuple(int(n) for n in leaves(given))] if np.size(given) > 1 else []
+    hidden = [int(n) for n in by_role.get("n_hidden", []) if np.ndim(n) == 0]
+    found: list[tuple[int, ...]] = [(n_in, *hidden, n_out)]
+    parts = leaves(theta)
+    if len(parts) == 1:
+        # A vector: one hidden layer of h units has h (n_in + 1) + n_out (h + 1) parameters.
+        h, rest = divmod(parts[0].size - n_out, n_in + 1 + n_out)
+        found += [(n_in, h, n_out)] if rest == 0 and h > 0 else []
+        h, rest = divmod(parts[0].size, n_in + n_out)
+        found += [(n_in, h, n_out)] if rest == 0 and h > 0 else []
+    else:
+        widths = [n for part in parts if part.ndim == 2 for n in part.shape]
+        inner = [n for n in dict.fromkeys(widths) if n not in (n_in, n_out)]
+        biases = [part.size for part in parts if part.ndim == 1 or 1 in part.shape]
+        found += [(n_in, *biases)] if biases and biases[-1] == n_out else []
+        found += [(n_in, n, n_out) for n in inner]
+    return list(dict.fromkeys(found))

@@ -19,13 +19,6 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compile_once(tmp_path_factory):
-    """Programs that several tests compile anew are taken from a cache from the second time on."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-
-
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The package as it would be published."""

@@ -44,7 +44,7 @@ examples:
   jaxlab ex1                        is the hand-written gradient right?
   jaxlab ex2 --hidden 100           another number of hidden units
   jaxlab ex2 --data ex3data1.mat    the digits that your course hands out
-  jaxlab report --name "Ada L."      the whole lab, ready to hand in
+  jaxlab report --name "Ada L."     the whole lab, ready to hand in
   jaxlab report --quick --out smoke does everything work here?
   jaxlab ex7 --preset fast          above 99 % on full MNIST in seconds
   jaxlab check mine.py:cost         your own (J, gradient), judged block by block

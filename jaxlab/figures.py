@@ -77,7 +77,7 @@ def differences(checks: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figu
         ax.set(yscale="log", xticks=where, xticklabels=list(blocks), xlim=(-0.5, len(blocks) - 0.5))
         ax.set(title=network, xlabel="block of parameters", ylim=(1e-18, max(1e-6, 10 * largest)))
     axes[0].set_ylabel("‖g − n‖ / ‖g + n‖")
-    axes[0].text(-0.45, 3e-16, "float64 rounding", color=GREY, fontsize=8)
+    axes[0].text(-0.45, 7e-16, "float64 rounding", color=GREY, fontsize=8)
     axes[-1].legend(loc="upper right", fontsize=8)
     return figure
 
@@ -134,7 +134,7 @@ def confusion(counts: np.ndarray) -> Figure:
     figure = Figure(figsize=(5, 4.6))
     ax = figure.subplots()
     wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
-    ax.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(wrong.max(), 1) * 1.3)
+    ax.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(wrong.max(), 1) * 2)
     for (row, column), count in np.ndenumerate(counts):
         if count:
             weight = "bold" if row == column else "normal"

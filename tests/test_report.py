@@ -248,7 +248,8 @@ def test_a_wrong_gradient_is_called_wrong(lab):
     ("variance", "says"),
     [
         ([0.1, 0.2, 0.3], "largest at the largest size"),
-        ([0.3, 0.2, 0.1], "largest at the smallest size"),
+        ([0.3, 0.2, 0.1], "largest at the smallest size and smallest at 30 units"),
+        ([0.3, 0.1, 0.2], "largest at the smallest size and smallest at 20 units"),
         ([0.1, 0.3, 0.2], "variance is largest at 20 units"),
     ],
 )
@@ -265,7 +266,7 @@ def test_bias_and_variance_are_told_as_they_are(lab, variance, says):
                "variance": variance, **entries}  # fmt: skip
     text = " ".join(content.ex5(numbers, config)["text"]["discussion"])
     assert says in text
-    assert "It is the largest number that was tried" in text
+    assert "30 is the largest number that was tried" in text
     assert "No other size's interval overlaps" in text
     assert "Bias² falls with every larger size" in text
     numbers |= {"chosen": 20, "bias_squared": [0.2, 0.1, 0.15]}

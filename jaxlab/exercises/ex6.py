@@ -133,7 +133,7 @@ def run(config: Config) -> Result:
                 )
                 for hidden in sizes
             ),
-            ("McNemar's p-value, chosen against raw", f"{p_value:.2g}"),
+            ("McNemar's p-value, chosen against raw", f"{p_value:#.2g}"),
             ("discussion", " ".join(numbers["discussion"])),
         ],
         table=f"softmax classifier 8-10\n\n{check}",
@@ -248,7 +248,7 @@ def discussion(numbers: dict, failed: int = 0) -> list[str]:
         f"{100 * by_size[chosen]['mean']:.2f} %: {compared}.",
         f"Of the images on which the two differ, {numbers['only_features_right']} are right by "
         f"features alone and {numbers['only_raw_right']} by raw pixels alone; two equally good "
-        f"classifiers would differ so much with probability {numbers['p_value']:.2g} (McNemar).",
+        f"classifiers would differ so much with probability {numbers['p_value']:#.2g} (McNemar).",
     ]
     if significant and difference > 0:
         sentences.append("So the autoencoder is useful here as a step before the classifier.")

@@ -333,7 +333,7 @@ def discussion(
         "training images for each.",
         f"Trained for {recipe.epochs:g} epochs of {examples['train']:,} images in "
         f"{numbers['train_seconds']:.1f} s, it misclassifies {wrong:,} of {examples['test']:,} "
-        f"test images on average.",
+        f"test images{' on average' if len(test['per_seed']) > 1 else ''}.",
     ]
     if full_mnist and examples["test"] == 10_000:
         low, high = (100 * end for end in test["ci95"])
@@ -352,11 +352,14 @@ def discussion(
     counts = np.array(numbers["confusion"])
     mistakes = counts * (1 - np.eye(10, dtype=counts.dtype))
     if mistakes.any():
-        digit, taken_for = np.unravel_index(mistakes.argmax(), mistakes.shape)
+        first, *others = np.argwhere(mistakes == mistakes.max())
+        digit, taken_for = first
         sentences.append(
             f"The most frequent mistake takes a {digit} for a {taken_for} "
-            f"({mistakes.max()} of {counts[digit].sum():,})."
-        )
+            f"({mistakes.max()} of {counts[digit].sum():,})"
+            + (f"; {len(others)} more are as frequent." if len(others) > 1 else
+               "; one more is as frequent." if others else ".")
+        )  # fmt: skip
     return sentences
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -146,10 +147,16 @@ def _text(report: Report) -> str:
     if report.mistakes:
         lines += ["", "What it looks like:"]
         for mistake in report.mistakes:
-            lines += _wrapped(f"  {mistake['block']}: {mistake['id']}. {mistake['explanation']}")
+            explanation = _sentence(mistake["explanation"])
+            lines += _wrapped(f"  {mistake['block']}: {mistake['id']}. {explanation}")
     if report.reason:
         lines += ["", *_wrapped(report.reason, 0)]
     return "\n".join(lines)
+
+
+def _sentence(text: str) -> str:
+    """With a capital where it begins with a word; δ, σ and the names of arrays stay."""
+    return text[0].upper() + text[1:] if re.match("[a-z]{2}[a-z ]", text) else text
 
 
 def _wrapped(text: str, indent: int = 4) -> list[str]:
@@ -198,11 +205,15 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _short(report: Report) -> str:
-    """Blocks that are wrong and the first mistake, or the reason."""
+    """Blocks that are wrong and the mistakes, or the reason."""
     if report.verdict == "unchecked":
         return report.reason
-    first = report.mistakes[0]["explanation"] if report.mistakes else report.reason
-    return "  ".join(part for part in (", ".join(report.wrong), first) if part)
+    what = _mistakes(report) or report.reason
+    return "  ".join(part for part in (", ".join(report.wrong), what) if part)
+
+
+def _mistakes(report: Report) -> str:
+    return "; and ".join(mistake["explanation"] for mistake in report.mistakes)
 
 
 @contextmanager
@@ -220,8 +231,8 @@ def _table(name: str) -> Iterator[Callable[[Report], None]]:
         writer.writerow(["file", "function", "verdict", "wrong_blocks", "mistake", "reason"])
 
         def write(r: Report) -> None:
-            first = r.mistakes[0]["explanation"] if r.mistakes else ""
-            writer.writerow([r.file, r.function, r.verdict, " ".join(r.wrong), first, r.reason])
+            row = [r.file, r.function, r.verdict, " ".join(r.wrong), _mistakes(r), r.reason]
+            writer.writerow(row)
             file.flush()
 
         yield write

@@ -397,7 +397,11 @@ def _decay_key(c: float, decay: float, m: int, name: str) -> Key:
         (1 / m, "decay factor", f"is divided by m = {m} once too often"),
         (m, "decay factor", f"is m = {m} times too large: divide it by m"),
         (2, "decay factor", "is 2 times too large: the ½ of ½λ‖W‖² cancels the 2"),
-        (0.5, "decay factor", "is half of what it should be: the derivative of λ‖W‖² is 2λW"),
+        (
+            0.5,
+            "decay factor",
+            "is half of what it should be: the derivative of λ‖W‖² is 2λW, that of ½λ‖W‖² is λW",
+        ),
     ):
         if np.isclose(c, factor * decay, rtol=1e-4):
             return id, f"the weight decay of {{block}} {how}"

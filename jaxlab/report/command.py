@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jaxlab import results, terminal
-from jaxlab.errors import OptionError
+from jaxlab.errors import DataError, OptionError
 from jaxlab.exercises import command as exercise
 from jaxlab.exercises.command import Output, ask
 
@@ -22,6 +22,8 @@ class Options(Output):
     where it was. With everything to do it takes under ten minutes on two cores.
     """
 
+    quick: bool = False
+    """A smoke run of a minute or two; its numbers mean nothing."""
     only: str = ""
     """These exercises alone, as 2,5 (default: all seven)."""
     name: str = ""
@@ -48,6 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     names = _chosen(options.only)
     results.check_writable(options.out)
     missing = [name for name in names if not _has_result(options, name)]
+    _check_given(options, missing)
     there = [name for name in names if name not in missing]
     if there:
         terminal.say(
@@ -89,6 +92,13 @@ def _chosen(only: str) -> list[str]:
             f"only is {only!r}: there is no exercise {unknown[0]}; name some of 1 to 7, as 2,5"
         )
     return [name for name in EXERCISES if name[2:] in numbers or not numbers]
+
+
+def _check_given(options: Options, missing: list[str]) -> None:
+    """Raises `DataError` now, rather than after minutes of other exercises."""
+    folder = options.mnist_dir
+    if folder is not None and "ex7" in missing and not folder.is_dir():
+        raise DataError(f"{folder} is no folder: name one that holds MNIST's four files")
 
 
 def _has_result(options: Options, name: str) -> bool:

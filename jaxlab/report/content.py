@@ -303,6 +303,7 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "test": f"{numbers['examples']['test']:,}",
             # A report that is handed in does not say where its author keeps files.
             "source": re.sub(r"the cache .*; sha256", "the cache; sha256", numbers["source"]),
+            "smoothed": config["label_smoothing"] > 0,
             "small": small,
             "accuracy": percent(test),
             "interval": interval(test),

@@ -8,6 +8,7 @@ import numpy as np
 from jax.test_util import check_grads
 
 import jaxlab
+from jaxlab.bench.gradient import torch_cost
 from jaxlab.bench.timing import Row, take_turns
 from jaxlab.gradcheck.check import random_params
 from jaxlab.precision import enable_x64
@@ -93,14 +94,5 @@ def _scipy(params, x, y) -> Callable[[], object]:
 
 
 def _torch(params, x, y, *, fast: bool) -> Callable[[], object]:
-    import torch
-
-    leaves = [torch.tensor(np.asarray(leaf)).requires_grad_() for layer in params for leaf in layer]
-    inputs, targets = torch.tensor(x), torch.tensor(y)
-
-    def cost(W1, b1, W2, b2):
-        a2 = torch.sigmoid(torch.nn.functional.linear(inputs, W1, b1))
-        a3 = torch.sigmoid(torch.nn.functional.linear(a2, W2, b2))
-        return 0.5 * torch.square(a3 - targets).sum() / len(inputs)
-
+    torch, leaves, cost = torch_cost(params, x, y)
     return lambda: torch.autograd.gradcheck(cost, leaves, fast_mode=fast)

@@ -93,7 +93,8 @@ def _numpy(params, x, y) -> Callable[[], object]:
     return call
 
 
-def _torch_cost(params, x, y):
+def torch_cost(params, x, y):
+    """PyTorch itself, the parameters as its tensors, and the same cost of them."""
     import torch
 
     leaves = [torch.tensor(np.asarray(leaf)).requires_grad_() for layer in params for leaf in layer]
@@ -108,7 +109,7 @@ def _torch_cost(params, x, y):
 
 
 def _torch(params, x, y) -> Callable[[], object]:
-    torch, leaves, cost = _torch_cost(params, x, y)
+    torch, leaves, cost = torch_cost(params, x, y)
 
     def call():
         J = cost(*leaves)
@@ -118,7 +119,7 @@ def _torch(params, x, y) -> Callable[[], object]:
 
 
 def _torch_compiled(params, x, y) -> Callable[[], object]:
-    torch, leaves, cost = _torch_cost(params, x, y)
+    torch, leaves, cost = torch_cost(params, x, y)
     compiled = torch.compile(cost)
 
     def call():

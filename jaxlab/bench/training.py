@@ -1,7 +1,7 @@
 """Training: the classifier of exercise 2, the autoencoder of exercise 4, full-batch L-BFGS.
 
 Same network, cost, optimiser, batch size and number of epochs, data in memory; a time is that of
-one epoch, without compilation.
+EPOCHS epochs, or of a whole L-BFGS, without compilation.
 """
 
 import warnings

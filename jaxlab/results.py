@@ -130,6 +130,24 @@ def check_writable(out: str | os.PathLike[str]) -> None:
         ) from error
 
 
+def write_whole(
+    path: Path, content: bytes, *, otherwise: str = "choose another folder with --out"
+) -> None:
+    """Writes one file, whole under its name or not at all. Raises `OutputError` if it cannot.
+
+    otherwise: what the user can do then, besides making room.
+    """
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; {otherwise}, or make room"
+        ) from error
+
+
 def environment() -> dict[str, Any]:
     """Versions and the device: what somebody needs to get these numbers again."""
     from importlib.metadata import PackageNotFoundError, version

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,7 +13,7 @@ from jaxlab.bench.timing import OURS, Row, peak
 from jaxlab.compilation import use_compilation_cache
 from jaxlab.errors import OptionError, OutputError
 from jaxlab.exercises.command import ask
-from jaxlab.results import environment
+from jaxlab.results import environment, write_whole
 
 WORK = {
     "gradient": "cost and gradient by hand, by autograd, by NumPy, PyTorch, scikit-learn",
@@ -67,9 +66,17 @@ def run(arguments: Sequence[str]) -> int:
             terminal.say(lines[-1])
             record["rows"].append({"kind": kind, **dataclasses.asdict(row)})
     if options.json:
-        _write(options.json, json.dumps(record, indent=2) + "\n")
+        write_whole(
+            options.json,
+            (json.dumps(record, indent=2) + "\n").encode(),
+            otherwise="name another file",
+        )
     if options.readme:
-        _write(options.readme, _replaced(options.readme, "\n".join(lines)))
+        write_whole(
+            options.readme,
+            _replaced(options.readme, "\n".join(lines)).encode(),
+            otherwise="name another file",
+        )
     return 0
 
 
@@ -124,13 +131,3 @@ def _replaced(path: Path, table: str) -> str:
             f"{path} has no place for the table: it needs the lines {MARKS}"
         ) from error
     return f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}"
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,7 +1,6 @@
 """From saved results to the PDF: gathers what the pages show, and has typst set them."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -75,7 +74,9 @@ def write(
         except typst.TypstError as error:
             _refuse_damaged_figures(root, out, data["exercises"])
             raise OutputError(f"the report cannot be set: {error}") from error
-    return _save(pdf, out / "lab3.pdf")
+    path = out / "lab3.pdf"
+    results.write_whole(path, pdf)
+    return path
 
 
 def gather(out: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -257,18 +258,3 @@ def _refuse_damaged_figures(root: Path, out: Path, exercises: dict[str, Any]) ->
                 raise OutputError(
                     f"{out / file} is damaged ({error}); run jaxlab {name} again"
                 ) from error
-
-
-def _save(pdf: bytes, path: Path) -> Path:
-    """Whole under its final name or not at all."""
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    try:
-        temporary.write_bytes(pdf)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder with --out, or "
-            "make room"
-        ) from error
-    return path

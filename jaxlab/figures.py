@@ -237,7 +237,9 @@ def lines(
     return figure
 
 
-def _name_curves(ax: Axes, ends: list[tuple[str, float, float]], colours: Sequence[str]) -> None:
+def _name_curves(
+    ax: Axes, ends: list[tuple[str, float | int, float]], colours: Sequence[str]
+) -> None:
     """Names each curve beside its end, (name, x, y), or in a legend where they would collide."""
     heights = sorted(ax.transAxes.inverted().transform(ax.transData.transform(end[1:]))[1]
                      for end in ends)  # fmt: skip

@@ -8,6 +8,7 @@ has seven digits, and the difference of two costs keeps two or three of them.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, Integer
+
+from jaxlab.precision import enable_x64
 
 Theta = Inexact[Array | np.ndarray, " parameters"]
 Data = Sequence[Array | np.ndarray]
@@ -220,11 +223,21 @@ def _in_chunks(program, J, theta, data, moves, steps, points, advance) -> np.nda
     steps = np.asarray(steps, theta.dtype)
     if moves.ndim == 2:
         moves = np.asarray(moves, theta.dtype)
-    parts = []
-    for here in np.split(moves, range(chunk * chunks, len(moves), chunk * chunks)):
+
+    def rows_of(here):
         # The last call is filled up, so that one compiled shape serves all.
         padded = here[np.minimum(np.arange(chunk * chunks), len(here) - 1)]
-        rows = program(J, theta, data, padded.reshape(chunks, chunk, *moves.shape[1:]), steps)
-        parts.append(np.asarray(rows).reshape(chunk * chunks, *rows.shape[2:])[: len(here)])
-        advance(len(here))
+        with enable_x64(x64):
+            rows = program(J, theta, data, padded.reshape(chunks, chunk, *moves.shape[1:]), steps)
+            return np.asarray(rows).reshape(chunk * chunks, *rows.shape[2:])[: len(here)]
+
+    calls = np.split(moves, range(chunk * chunks, len(moves), chunk * chunks))
+    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]  # of this thread alone
+    parts = [rows_of(calls[0])]
+    advance(len(calls[0]))
+    # Once compiled, two at a time: one computes where the other waits for a part of its own.
+    with ThreadPoolExecutor(2) as pool:
+        for part in pool.map(rows_of, calls[1:]):
+            parts.append(part)
+            advance(len(part))
     return np.concatenate(parts).astype(np.float64)

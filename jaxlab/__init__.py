@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from jaxlab.losses import Loss, cross_entropy, sigmoid, softmax, squared_error
     from jaxlab.optimize import Trained, fit, minimize
     from jaxlab.results import Result
+    from jaxlab.sweep import fit_together, predict_together
 
 _MODULE_OF = {
     name: module
@@ -53,6 +54,7 @@ _MODULE_OF = {
         "losses": "Loss cross_entropy sigmoid softmax squared_error",
         "optimize": "Trained fit minimize",
         "results": "Result",
+        "sweep": "fit_together predict_together",
     }.items()
     for name in names.split()
 }

@@ -1,6 +1,6 @@
 """What the exercises on digits share: their options, their data, how they train."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from jaxlab.data import Digits, load_digits
 from jaxlab.errors import OptionError
 from jaxlab.losses import Loss, squared_error
 from jaxlab.optimize import Trained, Transform, fit, minimize
+from jaxlab.sweep import fit_together
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,12 @@ def train(
             iterations=config.iterations,
             on_progress=on_progress,
         )
-    steps = config.epochs * max(len(x) // config.batch_size, 1)
     return fit(
         params,
         inputs,
         targets,
         seed=seed,
-        optimizer=_adam(config.learning_rate, steps),
+        optimizer=_adam(config, len(x)),
         epochs=config.epochs,
         batch_size=config.batch_size,
         loss=loss,
@@ -123,15 +123,45 @@ def train(
     )
 
 
+def train_together(
+    config: TrainingConfig,
+    networks: Sequence[Params],
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    seed: int,
+    on_progress: Callable[[int, float, Params], None] = lambda step, J, params: None,
+) -> list[Params]:
+    """Trains each network as `train` would, with mini-batches all in one compiled program."""
+    if config.method == "lbfgs":
+        # A line search takes one step for all parameters, so each network needs its own.
+        return [train(config, network, x, y, seed=seed).params for network in networks]
+    return fit_together(
+        networks,
+        jnp.asarray(x),
+        jnp.asarray(y),
+        seed=seed,
+        optimizer=_adam(config, len(x)),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        on_progress=on_progress,
+    )
+
+
+def _adam(config: TrainingConfig, m: int) -> optax.GradientTransformation:
+    """Adam with a step that falls to zero along a cosine, over all steps with m examples."""
+    steps = config.epochs * max(m // config.batch_size, 1)
+    return _cosine_adam(config.learning_rate, steps)
+
+
 @lru_cache
-def _adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
-    """Adam with a step that falls to zero along a cosine; one object for equal arguments, so that
-    its compiled program is found again.
+def _cosine_adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
+    """One object for equal arguments, so that its compiled program is found again.
 
     β₂ is 0.99 instead of 0.999: a memory of 100 steps suits runs of a few thousand, and gave
     better networks in each exercise.
     """
-    return optax.adam(optax.cosine_decay_schedule(learning_rate, max(steps, 1)), b2=0.99)
+    return optax.adam(optax.cosine_decay_schedule(learning_rate, steps), b2=0.99)
 
 
 def answers(

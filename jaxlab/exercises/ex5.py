@@ -23,13 +23,13 @@ from jaxlab.errors import OptionError
 from jaxlab.exercises.common import (
     TrainingConfig,
     accuracy,
-    answers,
     joined,
     load,
-    train,
+    train_together,
     training_problems,
 )
 from jaxlab.results import Result
+from jaxlab.sweep import predict_together
 
 
 @dataclass(frozen=True)
@@ -70,44 +70,46 @@ def run(config: Config) -> Result:
 
     everything = np.arange(len(x))
     accuracies: dict[str, list[dict[str, Any]]] = {name: [] for name in parts}
-
-    bias_squared: list[float] = []
-    variance: list[float] = []
     problems: list[str] = []
-    total = len(sizes) * (config.networks + config.resamples)
-    with terminal.progress("training networks", total) as advance:
+    runs = config.networks + config.resamples
+    with terminal.progress("training networks", runs * config.steps) as advance:
 
-        def answers_of(hidden: int, seed: int, rows: np.ndarray) -> np.ndarray:
-            """The answers to all images of a network trained on these training images."""
-            params = initialize(
-                seed,
-                (x.shape[1], hidden, targets.shape[1]),
-                mean_output=targets.mean(axis=0),
-            )
-            params, _ = train(config, params, x[rows], targets[rows], seed=seed)
-            advance(note=f"{hidden} hidden units")
-            which = "whole training set" if rows is everything else "resampled"
-            name = f"{hidden} hidden units, seed {seed}, {which}"
-            answer = answers(params, images)
-            seen = answer[where["train"]][rows]
-            problems.extend(training_problems(name, params, x[rows], targets[rows], seen))
-            return answer
-
-        for hidden in sizes:
+        def answers_of(seed: int, rows: np.ndarray) -> list[np.ndarray]:
+            """The answers to all images of a network of each size, trained on these images."""
             networks = [
-                answers_of(hidden, config.seed + n, everything) for n in range(config.networks)
+                initialize(
+                    seed, (x.shape[1], hidden, targets.shape[1]), mean_output=targets.mean(axis=0)
+                )
+                for hidden in sizes
             ]
-            for name, part in parts.items():
-                right = [accuracy(answer[where[name]], part.y) for answer in networks]
-                accuracies[name].append(statistics.over_seeds(right, len(part.y)))
-            every_answer = [
-                answers_of(hidden, config.seed + n, rows)[where["test"]]
-                for n, rows in enumerate(resampled)
-            ]
-            bias, spread = decompose(np.array(every_answer, np.float64), one_hot(digits.test.y))
-            bias_squared.append(bias)
-            variance.append(spread)
+            which = "whole training set" if rows is everything else "resampled"
+            with terminal.stage(advance, config.steps) as reached:
+                networks = train_together(
+                    config, networks, x[rows], targets[rows], seed=seed,
+                    on_progress=lambda step, J, params: reached(step, f"seed {seed}, {which}"),
+                )  # fmt: skip
+            given = [np.asarray(answer) for answer in predict_together(networks, images)]
+            for hidden, params, answer in zip(sizes, networks, given, strict=True):
+                name = f"{hidden} hidden units, seed {seed}, {which}"
+                seen = answer[where["train"]][rows]
+                problems.extend(training_problems(name, params, x[rows], targets[rows], seen))
+            return given
 
+        on_whole = [answers_of(config.seed + n, everything) for n in range(config.networks)]
+        on_resampled = [answers_of(config.seed + n, rows) for n, rows in enumerate(resampled)]
+
+    for given in zip(*on_whole, strict=True):
+        for name, part in parts.items():
+            right = [accuracy(answer[where[name]], part.y) for answer in given]
+            accuracies[name].append(statistics.over_seeds(right, len(part.y)))
+    decomposed = [
+        decompose(
+            np.array([answer[where["test"]] for answer in given], np.float64),
+            one_hot(digits.test.y),
+        )
+        for given in zip(*on_resampled, strict=True)
+    ]
+    bias_squared, variance = zip(*decomposed, strict=True)
     chosen = int(np.argmax([entry["mean"] for entry in accuracies["val"]]))
     means = {
         name: [100 * entry["mean"] for entry in accuracies[key]]

@@ -237,6 +237,28 @@ def lines(
     return figure
 
 
+@_styled
+def growth(panels: Mapping[str, tuple[str, Sequence[int], Sequence[float]]]) -> Figure:
+    """Milliseconds against size, both logarithmic: panels is title → (xlabel, sizes, seconds).
+
+    A dotted line has slope 1 through the last point: twice the work, twice the time.
+    """
+    figure = Figure(figsize=(8.4, 5.6))
+    axes = figure.subplots(2, -(-len(panels) // 2), squeeze=False).ravel()
+    for ax, (title, (xlabel, sizes, seconds)) in zip(axes, panels.items(), strict=False):
+        n, ms = np.array(sizes), 1e3 * np.array(seconds)
+        ax.plot(n, ms[-1] * n / n[-1], ":", color=GREY, label="proportional")
+        ax.plot(n, ms, "o-", color=BLUE, label="measured")
+        ax.set(xscale="log", xlabel=xlabel, ylabel="milliseconds", title=title)
+        ax.set_xticks(n, [f"{value:,}" for value in n])
+        ax.xaxis.set_minor_locator(NullLocator())
+        _log_scale(ax)
+    axes[0].legend()
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    return figure
+
+
 def _name_curves(
     ax: Axes, ends: list[tuple[str, float | int, float]], colours: Sequence[str]
 ) -> None:

@@ -60,6 +60,7 @@ def minimize(
     check_shapes(params, x, y)
     if iterations < 1:
         raise OptionError(f"iterations is {iterations}: at least 1 is needed")
+    x, y = jnp.asarray(x), jnp.asarray(y)  # not anew for each call
     optimizer = optax.with_extra_args_support(optimizer or _LBFGS)
     carry = _start(params, optimizer)
     history = np.zeros(0, np.float64)
@@ -135,6 +136,7 @@ def fit(
     check_shapes(params, x, x if y is None else y)
     if epochs < 1 or batch_size < 1:
         raise OptionError(f"epochs is {epochs}, batch_size {batch_size}: both must be at least 1")
+    x, y = jnp.asarray(x), y if y is None else jnp.asarray(y)  # not anew for each call
     carry = _start(params, optimizer)
     batch_size = min(batch_size, x.shape[0])
     steps = x.shape[0] // batch_size
@@ -155,14 +157,13 @@ def _epoch(carry, x, y, order, key, epoch, loss, optimizer, transform):
 
     def step(carry, batch):
         params, state = carry
-        x, y, number = batch
+        number, rows = batch
+        inputs = x[rows]
         if transform is not None:
-            x = transform(jax.random.fold_in(jax.random.fold_in(key, epoch), number), x)
-        J, grads = cost_and_grad(params, x, x if y is None else y, loss)
+            inputs = transform(jax.random.fold_in(jax.random.fold_in(key, epoch), number), inputs)
+        J, grads = cost_and_grad(params, inputs, inputs if y is None else y[rows], loss)
         updates, state = optimizer.update(grads, state, params)
         return (optax.apply_updates(params, updates), state), J
 
-    # All batches of the epoch are gathered at once: one large copy instead of one a step.
-    batches = x[order], None if y is None else y[order], jnp.arange(len(order))
-    carry, costs = jax.lax.scan(step, carry, batches)
+    carry, costs = jax.lax.scan(step, carry, (jnp.arange(len(order)), order))
     return carry, costs.mean()

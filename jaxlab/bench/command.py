@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlab import terminal
+from jaxlab.bench.growth import Growth
 from jaxlab.bench.timing import OURS, Row, peak
 from jaxlab.compilation import use_compilation_cache
 from jaxlab.errors import OptionError, OutputError
@@ -19,7 +21,9 @@ WORK = {
     "gradient": "cost and gradient by hand, by autograd, by NumPy, PyTorch, scikit-learn",
     "training": "classifier, autoencoder and L-BFGS against PyTorch, scikit-learn, SciPy",
     "checking": "the gradient check against torch.autograd.gradcheck, SciPy, check_grads",
+    "convnet": "exercise 7 against PyTorch, and pytorch/examples",
     "processes": "whole commands, start-up and all",
+    "growth": "how the time grows with examples, hidden units, layers, networks",
 }
 MARKS = ("<!-- bench -->", "<!-- end of bench -->")
 
@@ -38,6 +42,8 @@ class Options:
     """These kinds of work alone, as gradient,checking (default: all)."""
     json: Path | None = None
     """Write every number to this file."""
+    figure: Path | None = None
+    """Draw how the time grows to this file (.svg, .png or .pdf)."""
     readme: Path | None = None
     """Replace the table between the marks <!-- bench --> and <!-- end of bench --> in this file."""
 
@@ -48,8 +54,13 @@ def run(arguments: Sequence[str]) -> int:
     kinds = [kind.strip() for kind in options.only.split(",") if kind.strip()] or list(WORK)
     if unknown := [kind for kind in kinds if kind not in WORK]:
         raise OptionError(f"only is {options.only!r}: {unknown[0]} is none of {', '.join(WORK)}")
+    # Refuse now, not after minutes.
     if options.readme:
-        _replaced(options.readme, "")  # refuse now, not after minutes
+        _replaced(options.readme, "")
+    if options.figure and options.figure.suffix not in (".svg", ".png", ".pdf"):
+        raise OptionError(f"figure is {options.figure}: name a .svg, .png or .pdf file")
+    if options.figure and "growth" not in kinds:
+        raise OptionError("figure draws how the time grows: leave growth among --only")
     use_compilation_cache()
     peaks = {dtype: peak(dtype) for dtype in ("float32", "float64")}
     lines = [f"{_machine()}; best matrix product "
@@ -58,11 +69,10 @@ def run(arguments: Sequence[str]) -> int:
     terminal.say(lines[0])
     record: dict[str, Any] = {"environment": environment(), "peak": peaks, "rows": []}
     for kind in kinds:
-        lines += ["", f"| {WORK[kind]} | jaxlab | times as fast as | of the best product |",
-                  "|---|---|---|---|"]  # fmt: skip
+        lines += ["", *_heading(kind)]
         terminal.say("\n" + "\n".join(lines[-2:]))
         for row in _progressing(kind, import_module(f"jaxlab.bench.{kind}").rows()):
-            lines.append(_line(row, peaks))
+            lines.append(_line(row, peaks) if isinstance(row, Row) else _growth_line(row))
             terminal.say(lines[-1])
             record["rows"].append({"kind": kind, **dataclasses.asdict(row)})
     if options.json:
@@ -71,6 +81,8 @@ def run(arguments: Sequence[str]) -> int:
             (json.dumps(record, indent=2) + "\n").encode(),
             otherwise="name another file",
         )
+    if options.figure:
+        write_whole(options.figure, _drawn(record, options.figure), otherwise="name another file")
     if options.readme:
         write_whole(
             options.readme,
@@ -80,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _progressing(kind: str, rows: Iterable[Row]) -> Iterable[Row]:
+def _progressing(kind: str, rows: Iterable[Row | Growth]) -> Iterable[Row | Growth]:
     """The rows, with a spinner while each is measured."""
     each = iter(rows)
     while True:
@@ -101,6 +113,28 @@ def _line(row: Row, peaks: dict[str, float]) -> str:
     ours = row.times[OURS].median
     share = f"{100 * row.operations / ours / peaks[row.dtype]:.0f} %" if row.operations else "–"
     return f"| {row.work} | {_duration(ours)} | {'; '.join(ratios)} | {share} |"
+
+
+def _heading(kind: str) -> list[str]:
+    if kind == "growth":
+        return [f"| {WORK[kind]} | from | to | time grows as |", "|---|---|---|---|"]
+    return [f"| {WORK[kind]} | jaxlab | times as fast as | of the best product |",
+            "|---|---|---|---|"]  # fmt: skip
+
+
+def _growth_line(row: Growth) -> str:
+    ends = (f"{_duration(row.seconds[i])} with {row.n[i]:,}" for i in (0, -1))
+    return f"| {row.what}: {row.work} | {' | '.join(ends)} | n^{row.exponent:.2f} |"
+
+
+def _drawn(record: dict[str, Any], path: Path) -> bytes:
+    from jaxlab.figures import growth, save
+
+    rows = [row for row in record["rows"] if row["kind"] == "growth"]
+    figure = growth({row["work"]: (row["what"], row["n"], row["seconds"]) for row in rows})
+    with tempfile.TemporaryDirectory() as folder:
+        save(figure, Path(folder) / f"growth{path.suffix}")
+        return (Path(folder) / f"growth{path.suffix}").read_bytes()
 
 
 def _duration(seconds: float) -> str:

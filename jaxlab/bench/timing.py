@@ -12,6 +12,9 @@ import numpy as np
 from jaxlab.precision import enable_x64
 
 BLOCK_SECONDS = 0.03
+# Worker threads of OpenMP and OpenBLAS wait busily for more work, long enough to take a core from
+# whoever comes next.
+PAUSE_SECONDS = 0.2
 OURS = "jaxlab"
 
 
@@ -52,7 +55,8 @@ def take_turns(
     """Times of each contender, called in turn in blocks of calls.
 
     A change in the machine's speed meets all of them alike. Each must return when its work is
-    done. A block has as many calls as take about 30 ms, one at least.
+    done. A block has as many calls as take about 30 ms, one at least, after a pause in which the
+    threads of the one before come to rest.
     """
     first, calls = {}, {}
     for who, call in contenders.items():
@@ -62,6 +66,7 @@ def take_turns(
     times: dict[str, list[float]] = {who: [] for who in contenders}
     for _ in range(blocks):
         for who, call in contenders.items():
+            time.sleep(PAUSE_SECONDS)
             times[who].append(_seconds(call, calls[who]))
     return {
         who: Timing(statistics.median(own), min(own), first[who], calls[who] * blocks)

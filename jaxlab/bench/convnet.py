@@ -1,0 +1,182 @@
+"""Exercise 7: one training step of the same network, and a whole training to 99 %.
+
+Steps: the network of each preset, batch 128, plain SGD, float32, data in memory; in PyTorch in both
+memory formats, the faster of which counts. Operations count multiplications the ordinary way,
+three quarters of which Winograd's algorithm saves.
+
+Training: the network, optimiser and schedule of pytorch/examples/mnist (Adadelta, step 1.0, times
+0.7 an epoch, batch 64, dropout) on images in memory, until the test accuracy after an epoch is
+99.0 % or more, beside the preset "fast" to its end.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from jaxlab import terminal
+from jaxlab.bench.timing import OURS, Row, Timing, take_turns
+from jaxlab.convnet.network import Network, blocks, multiplications
+from jaxlab.convnet.training import Trainer
+from jaxlab.data.mnist import load_mnist
+from jaxlab.errors import DataError
+from jaxlab.exercises.ex7 import PRESETS
+
+BATCH, BLOCK = 128, 10
+WIDE = ((32, 64, 128, 128), "half")  # measured as well, though no preset has it
+
+
+def rows() -> Iterator[Row]:
+    """The steps of each network, from small to large; then the training."""
+    try:
+        import torch
+    except ImportError:
+        terminal.warn("exercise 7 is measured beside PyTorch alone: pip install 'jaxlab[bench]'")
+        return
+    torch.manual_seed(0)
+    networks = {(recipe.channels, recipe.resolution) for recipe in PRESETS.values()} | {WIDE}
+    for i, network in enumerate(sorted(networks, key=lambda network: multiplications(*network))):
+        goal = 1.25 if i == 0 else 1.0
+        yield Row(
+            f"{BLOCK} steps of {'-'.join(map(str, network[0]))}, {network[1]} resolution, "
+            f"batch {BATCH}",
+            take_turns(
+                {
+                    OURS: _steps(*network),
+                    "PyTorch": _torch_steps(*network, channels_last=False),
+                    "PyTorch, channels last": _torch_steps(*network, channels_last=True),
+                }
+            ),
+            {"PyTorch": goal, "PyTorch, channels last": goal},
+            operations=6 * multiplications(*network) * BATCH * BLOCK,
+        )
+    try:
+        sets = load_mnist()
+    except DataError as error:
+        terminal.warn(f"no training to 99 %: {error}")
+        return
+    yield _training(sets)
+
+
+def _random_batch() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((28, 28, BATCH), np.float32), rng.integers(0, 10, BATCH)
+
+
+def _steps(channels: tuple[int, ...], resolution: str):
+    """A function that runs a block of steps."""
+    x, y = map(jnp.asarray, _random_batch())
+    graph, *states = nnx.split(Network(channels, resolution=resolution, seed=0), nnx.Param, ...)
+
+    def step(_, carry):
+        def cost(params):
+            # A copy: the network writes its new statistics over the old.
+            network = nnx.merge(graph, params, jax.tree.map(lambda leaf: leaf, carry[1]))
+            J = optax.softmax_cross_entropy_with_integer_labels(network(x).T, y).mean()
+            return J, nnx.state(network, nnx.BatchStat)
+
+        grads, rest = jax.grad(cost, has_aux=True)(carry[0])
+        return jax.tree.map(lambda p, g: p - 1e-3 * g, carry[0], grads), rest
+
+    block = jax.jit(lambda carry: jax.lax.fori_loop(0, BLOCK, step, carry))
+    carry = tuple(states)
+
+    def run() -> None:
+        nonlocal carry
+        carry = jax.block_until_ready(block(carry))
+
+    run()
+    return run
+
+
+def _torch_steps(channels: tuple[int, ...], resolution: str, *, channels_last: bool):
+    """The same in PyTorch."""
+    import torch
+    from torch import nn
+
+    first = nn.Conv2d(1, channels[0], 5, 2, 2, bias=False)
+    if resolution == "full":
+        first = nn.Conv2d(1, channels[0], 3, bias=False)
+    layers: list[nn.Module] = [first, nn.BatchNorm2d(channels[0]), nn.ReLU(inplace=True)]
+    for n_in, n_out, pool, padded in blocks(channels, resolution):
+        layers.append(nn.Conv2d(n_in, n_out, 3, padding=int(padded), bias=False))
+        layers += [nn.MaxPool2d(2)] if pool else []
+        layers += [nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
+    network: Any = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * channels[-1], 10))
+    images, labels = _random_batch()
+    x, y = torch.tensor(images).permute(2, 0, 1)[:, None].contiguous(), torch.tensor(labels)
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)
+        x = x.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), 1e-3)
+
+    def run() -> None:
+        for _ in range(BLOCK):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(x), y).backward()
+            optimizer.step()
+
+    run()
+    return run
+
+
+def _training(sets) -> Row:
+    trainer = Trainer(PRESETS["fast"], sets.train.images, sets.train.labels, seed=0)
+    compiled = trainer.compile()
+    start = time.perf_counter()
+    state = trainer.train()
+    ours = time.perf_counter() - start
+    accuracy = float((trainer.predict(state, sets.test.images) == sets.test.labels).mean())
+    theirs, reached, epochs = _examples_training(sets)
+    return Row(
+        "training on full MNIST to 99 %",
+        {
+            OURS: Timing(ours, ours, compiled + ours, 1),
+            "pytorch/examples": Timing(theirs, theirs, theirs, 1),
+        },
+        {"pytorch/examples": 25.0},
+        notes=(
+            f"jaxlab: preset fast to its end, {100 * accuracy:.2f} %; pytorch/examples: "
+            f"{100 * reached:.2f} % after epoch {epochs}; one run each",
+        ),
+    )
+
+
+def _examples_training(sets) -> tuple[float, float, int]:
+    """Seconds, accuracy and epochs of pytorch/examples, until 99 % or its 14 epochs are over."""
+    import torch
+    from torch import nn
+
+    network = nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Dropout(0.25), nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5),
+        nn.Linear(128, 10),
+    )  # fmt: skip
+    optimizer = torch.optim.Adadelta(network.parameters(), lr=1.0)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
+
+    def prepared(images: np.ndarray) -> Any:
+        return ((torch.tensor(images).float() / 255 - 0.1307) / 0.3081)[:, None]
+
+    x, y = prepared(sets.train.images), torch.tensor(sets.train.labels).long()
+    test, seconds, accuracy, epoch = prepared(sets.test.images), 0.0, 0.0, 0
+    while accuracy < 0.99 and epoch < 14:
+        epoch += 1
+        network.train()
+        start = time.perf_counter()
+        for rows in torch.randperm(len(x)).split(64):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
+            optimizer.step()
+        schedule.step()
+        seconds += time.perf_counter() - start
+        network.eval()
+        with torch.no_grad():
+            guess = torch.cat([network(part).argmax(1) for part in test.split(1000)]).numpy()
+        accuracy = float((guess == sets.test.labels).mean())
+    return seconds, accuracy, epoch

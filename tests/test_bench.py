@@ -1,0 +1,89 @@
+"""The benchmarks: what is measured is measured in turns, and where it is written."""
+
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from jaxlab import OptionError, OutputError
+from jaxlab.bench import command
+from jaxlab.bench.growth import Growth
+from jaxlab.bench.timing import Row, Timing, take_turns
+
+
+def test_contenders_take_turns_and_the_slower_takes_longer():
+    order = []
+
+    def contender(name, seconds):
+        def call():
+            order.append(name)
+            time.sleep(seconds)
+
+        return call
+
+    times = take_turns({"jaxlab": contender("a", 0.04), "peer": contender("b", 0.12)}, blocks=3)
+    assert "".join(order) == "aaa" + "bbb" + "ab" * 3
+    row = Row("sleeping", times)
+    assert 2 < row.ratio("peer") < 4
+    assert times["jaxlab"].best <= times["jaxlab"].median
+
+
+def timing(seconds):
+    return Timing(seconds, seconds, seconds, 1)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Numbers in place of measurements."""
+    row = Row(
+        "a product", {"jaxlab": timing(0.002), "NumPy": timing(0.003)}, {"NumPy": 1.0}, 1e9,
+        "float64",
+    )  # fmt: skip
+    grown = Growth("784-100-10", "examples", (1, 2, 4, 8), (0.001, 0.0012, 0.002, 0.0048))
+    modules = {"jaxlab.bench.gradient": [row], "jaxlab.bench.growth": [grown]}
+    monkeypatch.setattr(
+        command, "import_module",
+        lambda name: SimpleNamespace(rows=lambda: iter(modules[name]), __version__="1"),
+    )  # fmt: skip
+    monkeypatch.setattr(command, "peak", lambda dtype: {"float32": 2e12, "float64": 1e12}[dtype])
+
+
+def test_the_table_goes_between_the_marks_and_the_numbers_to_json(measured, tmp_path, capsys):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- bench -->\nold\n<!-- end of bench -->\nafter\n")
+    options = ["--only", "gradient,growth", "--json", str(tmp_path / "b.json")]
+    options += ["--figure", str(tmp_path / "growth.svg"), "--readme", str(readme)]
+    assert command.run(options) == 0
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- bench -->\n")
+    assert text.endswith("-->\nafter\n")
+    assert "old" not in text
+    # 1e9 operations in 2 ms are half of 1e12 a second.
+    assert "| a product | 2.00 ms | NumPy 1.50 (goal 1) | 50 % |" in text
+    # Four times the time with four times the examples.
+    assert "| examples: 784-100-10 | 1.00 ms with 1 | 4.80 ms with 8 | n^1.00 |" in text
+    assert text.splitlines()[2:-2] == capsys.readouterr().out.splitlines()
+    record = json.loads((tmp_path / "b.json").read_text())
+    assert record["rows"][0]["times"]["NumPy"]["median"] == 0.003
+    assert record["environment"]["packages"]["jax"]
+    assert (tmp_path / "growth.svg").read_bytes().startswith(b"<?xml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "b.json", "growth.svg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        (["--only", "gradient,speed"], OptionError, "speed is none of gradient, training"),
+        (["--readme", "absent.md"], OutputError, "absent.md has no place for the table"),
+        (["--figure", "growth.docx"], OptionError, "name a .svg, .png or .pdf"),
+        (["--only", "gradient", "--figure", "g.svg"], OptionError, "leave growth among --only"),
+    ],
+)
+def test_nonsense_is_refused_before_anything_is_measured(
+    options, error, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "peak", lambda dtype: pytest.fail("it was measured"))
+    with pytest.raises(error, match=words):
+        command.run(options)

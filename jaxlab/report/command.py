@@ -60,6 +60,7 @@ def run(arguments: Sequence[str]) -> int:
     for n, name in enumerate(missing, start=1):
         terminal.say(f"\n--- {n} of {len(missing)}: exercise {name[2:]} ---")
         _run(name, _options_of(options, name))
+        _forget_programs()
 
     from jaxlab.report import document
 
@@ -134,6 +135,13 @@ def _run(name: str, words: list[str]) -> None:
             except OptionError:  # the images are others than then: start anew
                 pass
     exercise.run(name, words, alone=False)
+
+
+def _forget_programs() -> None:
+    """No exercise needs the compiled programs of another, and they fill the memory."""
+    import jax
+
+    jax.clear_caches()
 
 
 def _named(names: list[str]) -> str:

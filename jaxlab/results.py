@@ -70,7 +70,8 @@ class Result:
             with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as temporary:
                 made = _draw(self.figures, Path(temporary))
                 new_result = Path(temporary) / "result.json"
-                new_result.write_text(text, encoding="utf-8")
+                # A name of a file may hold bytes that are no text: a question mark each.
+                new_result.write_bytes(text.encode("utf-8", "replace"))
                 # Between these two moments there is no result, rather than one whose figures
                 # belong to another run.
                 (folder / "result.json").unlink(missing_ok=True)

@@ -64,7 +64,9 @@ def write(
         root = Path(temporary)
         for page in TEMPLATE.glob("*.typ"):
             shutil.copy(page, root)
-        (root / "data.json").write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(data, ensure_ascii=False)
+        # A name of a file in the command may hold bytes that are no text.
+        (root / "data.json").write_bytes(text.encode("utf-8", "replace"))
         for name, exercise in data["exercises"].items():
             (root / name).mkdir()
             for file in exercise["figures"].values():

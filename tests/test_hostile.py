@@ -19,7 +19,7 @@ from jaxlab.data.mnist import load_mnist, originals
 from jaxlab.errors import DataError
 
 MIB = 2**20
-WRITABLE_NAMES = ["with space", "with\nnewline", "étude 数字", "-dash", "a:b", "$(touch harm);'\""]
+WRITABLE_NAMES = ["with space", "étude\n数字", "-dash a:b", "$(touch harm);'\""]
 # On some systems a name need not be text at all.
 NAMES = [*WRITABLE_NAMES, os.fsdecode(b"no\xfftext")] if os.name == "posix" else ["with space", "é"]
 
@@ -114,7 +114,7 @@ def test_a_gzip_bomb_of_its_real_size_takes_no_more_than_is_allowed(tmp_path):
     folder = tiny_mnist.write(tmp_path / "files", tiny_mnist.PACKED)
     bomb = folder / f"{originals.TRAIN_IMAGES}.gz"
     with gzip.open(bomb, "wb", 1) as file:
-        for _ in range(40):  # 1.25 GiB
+        for _ in range(20):  # 640 MiB
             file.write(bytes(32 * MIB))
     with memory_below(512 * MIB), pytest.raises(DataError, match="too large"):
         load_mnist(mnist_dir=folder)

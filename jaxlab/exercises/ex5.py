@@ -73,7 +73,7 @@ def run(config: Config) -> Result:
 
     bias_squared: list[float] = []
     variance: list[float] = []
-    problems: list[str] = []
+    problems: list[str] = [*digits.oddities]
     total = len(sizes) * (config.networks + config.resamples)
     with terminal.progress("training networks", total) as advance:
 

@@ -81,6 +81,9 @@ HARM = {
     "another exercise's": lambda text: text.replace('"exercise": "ex1"', '"exercise": "ex2"'),
     "no packages": lambda text: text.replace('"packages"', '"parcels"'),
     "problems that are no list": lambda text: text.replace('"problems": []', '"problems": 7'),
+    "seconds beyond any float": lambda text: text.replace(
+        '"seconds": ', '"seconds": 1' + "0" * 400 + ', "old": '
+    ),
     "endless seconds": lambda text: text.replace('"seconds": ', '"seconds": 1e999, "old": '),
 }
 

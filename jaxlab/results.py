@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 # How many a notebook shows: training that goes wrong can do so in a hundred networks.
 MOST_PROBLEMS = 4
+# What a record must hold, and of which kind.
+KINDS: dict[str, Any] = {
+    "exercise": str, "title": str, "config": dict, "environment": dict, "seconds": (int, float),
+    "quick": bool, "numbers": dict, "figures": dict, "problems": list,
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +70,8 @@ class Result:
             with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as temporary:
                 made = _draw(self.figures, Path(temporary))
                 new_result = Path(temporary) / "result.json"
-                new_result.write_text(text, encoding="utf-8")
+                # A name of a file may hold bytes that are no text: a question mark each.
+                new_result.write_bytes(text.encode("utf-8", "replace"))
                 # Between these two moments there is no result, rather than one whose figures
                 # belong to another run.
                 (folder / "result.json").unlink(missing_ok=True)
@@ -108,14 +114,41 @@ def load(out: str | os.PathLike, exercise: str) -> dict[str, Any] | None:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last: brackets nested deeply
         raise OutputError(
             f"cannot read {path}: {error}; delete it and run the exercise again"
         ) from error
-    needed = {"exercise", "config", "environment", "seconds", "numbers", "figures"}
-    if not isinstance(record, dict) or not needed <= record.keys():
-        raise OutputError(f"{path} is not a result of jaxlab; delete it and run the exercise again")
+    if fault := _fault(record, exercise):
+        raise OutputError(
+            f"{path} is not a result of this exercise: {fault}; delete it and run the exercise "
+            "again"
+        )
     return record
+
+
+def _fault(record: Any, exercise: str) -> str | None:
+    """In what a record that was read is not as `Result.save` writes it; None where it is."""
+    if not isinstance(record, dict):
+        return "it holds no record"
+    for name, kind in KINDS.items():
+        if not isinstance(record.get(name), kind):
+            return f"its {name} is missing or of another kind"
+    if record["exercise"] != exercise:
+        return f"it is one of {record['exercise'][:20]!r}"
+    if not 0 <= record["seconds"] < 1e9:
+        return "its seconds are no time that a run takes"
+    if not isinstance(record["environment"].get("packages"), dict):
+        return "its environment has no packages"
+    if not all(isinstance(problem, str) for problem in record["problems"]):
+        return "its problems are no sentences"
+    for name, files in record["figures"].items():
+        if not name.isidentifier() or files != [f"{name}.svg", f"{name}.png"]:
+            return f"its figure {name[:20]!r} lies elsewhere"
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which no page and no terminal can show
+        return "it holds broken text"
+    return None
 
 
 def check_writable(out: str | os.PathLike[str]) -> None:

@@ -3,23 +3,32 @@
 A folder holds the last states of one network and, beside each, what the run needs to know to go
 on: its options and its learning curves. Orbax writes under a temporary name and renames; what a
 killed run left half-written is removed by the next.
+
+Orbax has no checksum for the values of arrays, and changed weights would be a quiet wrong number:
+the notes hold a sha256 of the state and one of themselves, which are compared at every reading.
 """
 
+import hashlib
 import json
 import logging
 import os
 import shutil
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from jaxlab.convnet.training import State
 from jaxlab.errors import OutputError
 
 KEPT = 2
+DIGESTS = "sha256"
 
 
 class Checkpoints:
@@ -34,22 +43,29 @@ class Checkpoints:
 
     def latest(self, like: State) -> tuple[State, dict[str, Any]] | None:
         """The newest state, in the form and on the devices of `like`, and its notes; else None."""
-        step = self._open().latest_step() if self._folder.is_dir() else None
+        if not self._folder.is_dir():
+            return None
+        try:
+            step = self._open().latest_step()
+        except Exception as error:  # see below
+            raise _unreadable(self._folder, _first_line(error)) from error
         if step is None:
             return None
         import orbax.checkpoint as ocp
 
-        asked = {"state": ocp.args.StandardRestore(like), "notes": ocp.args.JsonRestore()}
+        folder = self._folder / str(step)
+        notes, digests = _notes_in(folder)
         try:
-            found = self._open().restore(step, args=ocp.args.Composite(**asked))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Orbax's, about odd files
+                asked = ocp.args.Composite(state=ocp.args.StandardRestore(like))
+                state = self._open().restore(step, args=asked)["state"]
         # Orbax and what it stands on raise many types on damaged files.
         except Exception as error:
-            raise OutputError(
-                f"cannot read the checkpoint {self._folder / str(step)} "
-                f"({_first_line(error)}); delete it to go on from the one before, "
-                "or start without --resume"
-            ) from error
-        return found["state"], found["notes"]
+            raise _unreadable(folder, _first_line(error)) from error
+        if _digest_of_state(state) != digests["state"]:
+            raise _unreadable(folder, "its numbers are damaged or changed")
+        return state, notes
 
     def save(self, state: State, notes: dict[str, Any]) -> None:
         """Saves a state under its number of steps, and removes all but the newest."""
@@ -59,8 +75,10 @@ class Checkpoints:
             if self._fresh:
                 self._fresh = False
                 shutil.rmtree(self._folder, ignore_errors=True)
+            digests = {"state": _digest_of_state(state), "notes": _digest_of_notes(notes)}
             args = ocp.args.Composite(
-                state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
+                state=ocp.args.StandardSave(state),
+                notes=ocp.args.JsonSave({**notes, DIGESTS: digests}),
             )
             with _ctrl_c_waits():
                 self._open().save(int(state.step), args=args)
@@ -108,18 +126,44 @@ def _ctrl_c_waits() -> Iterator[None]:
 
 def saved_notes(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The notes beside the newest state in a folder, without reading the state."""
-    steps = [path for path in Path(folder).glob("*") if path.name.isdigit()]
+    steps = [path for path in Path(folder).glob("*") if path.name.isdecimal()]
     if not steps:
         return None
-    newest = max(steps, key=lambda path: int(path.name))
+    return _notes_in(max(steps, key=lambda path: int(path.name)))[0]
+
+
+def _notes_in(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The notes of one checkpoint, and what it says of its own sha256."""
     try:
-        notes = json.loads((newest / "notes" / "metadata").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OutputError(
-            f"cannot read the checkpoint {newest} ({_first_line(error)}); delete it, or start "
-            "without --resume"
-        ) from error
-    return notes
+        notes = json.loads((folder / "notes" / "metadata").read_text(encoding="utf-8"))
+        digests = notes.pop(DIGESTS)
+        if digests["notes"] != _digest_of_notes(notes) or not isinstance(digests["state"], str):
+            raise ValueError("its notes are damaged or changed")
+    # RecursionError: brackets nested deeply.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(folder, _first_line(error)) from error
+    return notes, digests
+
+
+def _digest_of_notes(notes: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(notes, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of_state(state: State) -> str:
+    """Of names, shapes, dtypes and values."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        values = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {values.shape} {values.dtype}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def _unreadable(folder: Path, why: str) -> OutputError:
+    return OutputError(
+        f"cannot read the checkpoint {folder} ({why}); delete it to go on from the one before, "
+        "or start without --resume"
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jaxlab.data import small_mnist, user_file
 from jaxlab.data.examples import Digits, Examples, one_hot
-from jaxlab.data.parts import limited
+from jaxlab.data.parts import limited, oddities_of
 from jaxlab.errors import OptionError
 
 __all__ = ["Digits", "Examples", "load_digits", "one_hot"]
@@ -51,6 +51,9 @@ def load_digits(
     if limit is not None and limit < len(collection.digits):
         parts = limited(parts, collection.digits, limit)
         understood += (f"limited to {limit:,} of them",) if understood else ()
+    oddities = oddities_of(collection.images, collection.digits, parts)
+    if understood:
+        understood += tuple(f"note: {oddity}" for oddity in oddities)
     flat = collection.images.reshape(len(collection.images), -1)
     train, validation, test = (Examples(flat[rows], collection.digits[rows]) for rows in parts)
     return Digits(
@@ -60,4 +63,5 @@ def load_digits(
         side=collection.images.shape[1],
         source=collection.source + ("" if limit is None else f"; {limit:,} of them used"),
         understood=understood,
+        oddities=oddities,
     )

@@ -31,6 +31,8 @@ class Digits:
         side: an image is `side` × `side` pixels.
         source: where the digits come from, in one line.
         understood: what was understood of a user's file, a line each; empty for small MNIST.
+        oddities: what makes results from it doubtful (a digit that is missing, blank images), a
+            sentence each.
     """
 
     train: Examples
@@ -39,6 +41,7 @@ class Digits:
     side: int
     source: str
     understood: tuple[str, ...] = ()
+    oddities: tuple[str, ...] = ()
 
 
 class Collection(NamedTuple):

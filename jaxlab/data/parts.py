@@ -99,3 +99,31 @@ def _first(part: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
     for label, share in zip(classes, allot(counts, count), strict=True):
         kept[np.flatnonzero(labels == label)[:share]] = True
     return part[kept]
+
+
+def oddities_of(images: np.ndarray, digits: np.ndarray, parts: Parts) -> tuple[str, ...]:
+    """What a user should know of digits (m,) and images (m, side, side) that are not quite whole.
+
+    Args:
+        images: all of them.
+        digits: their labels.
+        parts: which rows are used, and for what.
+    """
+    used = np.concatenate(parts)
+    blank = np.count_nonzero((images.min(axis=(1, 2)) == images.max(axis=(1, 2)))[used])
+    present = set(digits[used].tolist())
+    scarce = present - set.intersection(*(set(digits[part].tolist()) for part in parts))
+    notes = []
+    if blank:
+        notes.append(f"{blank:,} of the images are blank")
+    if missing := set(range(10)) - present:
+        notes.append(f"no example of {_listed(missing)}")
+    if scarce:
+        notes.append(f"too few examples of {_listed(scarce)} for every part to have one")
+    if len(parts.train) == 1:
+        notes.append("a single image to train on")
+    return tuple(notes)
+
+
+def _listed(digits: set[int]) -> str:
+    return ", ".join(str(digit) for digit in sorted(digits))

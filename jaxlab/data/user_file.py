@@ -53,7 +53,7 @@ def collection(path: Path, images: str | None = None, labels: str | None = None)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     source = f"{len(digits):,} digits from {path}"
-    notes = (*arrays, *meaning, division, *_oddities(pixels, digits, parts))
+    notes = (*arrays, *meaning, division)
     return Collection(pixels, digits, parts, source, notes)
 
 
@@ -182,22 +182,3 @@ def _divide(blocks: list[_Block], digits: np.ndarray) -> tuple[Parts, str]:
         raise DataError("its training part has too few examples to hold any of them out")
     sizes = ", ".join(f"{len(part):,} {name}" for name, part in parts._asdict().items())
     return parts, f"{sizes}: {how}"
-
-
-def _oddities(images: np.ndarray, digits: np.ndarray, parts: Parts) -> list[str]:
-    """What a user should know of a file that can be read but is not quite whole, in words."""
-    blank = np.count_nonzero(images.min(axis=(1, 2)) == images.max(axis=(1, 2)))
-    present = set(digits.tolist())
-    scarce = present - set.intersection(*(set(digits[part].tolist()) for part in parts))
-    notes = []
-    if blank:
-        notes.append(f"note: {blank:,} of the images are blank")
-    if missing := set(range(10)) - present:
-        notes.append(f"note: no example of {_listed(missing)}")
-    if scarce:
-        notes.append(f"note: too few examples of {_listed(scarce)} for every part to have one")
-    return notes
-
-
-def _listed(digits: set[int]) -> str:
-    return ", ".join(str(digit) for digit in sorted(digits))

@@ -206,12 +206,15 @@ def training_problems(
 ) -> list[str]:
     """What is wrong with a trained network, each in a sentence; empty if nothing was found.
 
-    Looks for the ways in which training fails without an error: answers that are no numbers, no
-    better than the same answer to every example, a class that is never answered, and hidden
-    units that do the same for every example. answer: the network's answers to x.
+    Looks for the ways in which training fails without an error: parameters or answers that are no
+    numbers, no better than the same answer to every example, a class that is never answered, and
+    hidden units that do the same for every example. answer: the network's answers to x.
     """
-    if not np.isfinite(answer).all():
+    numbers = (answer, *(leaf for layer in params for leaf in layer))
+    if not all(np.isfinite(leaf).all() for leaf in numbers):
         return [f"{name}: training diverged to NaN; try a smaller --learning-rate"]
+    if len(x) == 1:
+        return [f"{name}: trained on a single image, of which nothing general can be learned"]
     problems = []
     is_classifier = answer.shape != x.shape
     reached, same = (((y - a) ** 2).sum(axis=1).mean() / 2 for a in (answer, y.mean(axis=0)))

@@ -101,13 +101,17 @@ def check_summary(check: gradcheck.GradientCheck) -> list[tuple[str, str]]:
 
 
 def check_problems(check: gradcheck.GradientCheck, name: str) -> list[str]:
-    """A sentence for each block that is wrong, and for J."""
+    """A sentence for each block that is wrong, for J, and for what could not be seen."""
     cost = [f"{name}: J is not the cost checked against"] if "J" in check.wrong else []
-    return cost + [
-        f"{name}: the gradient of {block.name} is wrong, say {', '.join(block.objections)}"
-        for block in check.blocks
-        if not block.ok
-    ]
+    return (
+        cost
+        + [
+            f"{name}: the gradient of {block.name} is wrong, say {', '.join(block.objections)}"
+            for block in check.blocks
+            if not block.ok
+        ]
+        + [f"{name}: {note}" for note in check.notes]
+    )
 
 
 def step_figure(params: Params, x: np.ndarray, y: np.ndarray):

@@ -64,14 +64,14 @@ def run(config: Config) -> Result:
     transform = shifted(config.shift, digits.side) if config.shift else None
     images, where = joined(digits)
     labels = {"train": digits.train.y, "val": digits.validation.y, "test": digits.test.y}
-    # The curves show as many training images as there are validation images.
-    half = len(digits.validation.y)
+    # The curves show as many training images as there are validation images, where there are.
+    half = min(len(digits.train.y), len(digits.validation.y))
     curve_images = np.concatenate([digits.train.x[:half], digits.validation.x])
 
     accuracies: dict[str, list[float]] = {name: [] for name in labels}
     costs: list[np.ndarray] = []
     curves: dict[str, list[list[float]]] = {"training": [], "validation": []}
-    problems: list[str] = []
+    problems: list[str] = [*digits.oddities]
     networks: list[tuple[Params, np.ndarray]] = []
     with terminal.progress("training", config.networks * config.steps) as advance:
         for n in range(config.networks):

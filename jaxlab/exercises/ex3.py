@@ -76,6 +76,7 @@ def run(config: Config) -> Result:
         ],
         table=f"autoencoder {names[0]}\n\n{small}\n\nautoencoder {names[1]}, digits\n\n{large}",
         problems=[
+            *digits.oddities,
             *check_problems(small, f"autoencoder {names[0]}"),
             *check_problems(large, f"autoencoder {names[1]}"),
         ],

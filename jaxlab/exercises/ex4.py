@@ -61,7 +61,7 @@ def run(config: Config) -> Result:
         """The mean squared error over one part of the reconstructions of all images."""
         return mean_squared_error(answer[where[part]], images[where[part]])
 
-    problems: list[str] = []
+    problems: list[str] = [*digits.oddities]
     search: list[dict[str, Any]] = []
     with terminal.progress("training", len(sizes) * config.steps + sum(lengths)) as advance:
 
@@ -100,7 +100,8 @@ def run(config: Config) -> Result:
             return result.params
 
         by_size = {hidden: trained(hidden, config.steps) for hidden in sizes}
-        best = min(search, key=lambda row: row["val_mse"])
+        # Not the first of all where that one diverged: no number compares with NaN.
+        best = min(search, key=lambda row: np.nan_to_num(row["val_mse"], nan=np.inf))
         chosen_params = by_size[best["hidden_units"]]
         for length in lengths:
             params = trained(best["hidden_units"], length)
@@ -210,7 +211,8 @@ def principal_components(
 ) -> tuple[Float[np.ndarray, " pixels"], Float[np.ndarray, "components pixels"]]:
     """The mean and all principal components of x, largest variance first (Pearson 1901)."""
     mean = x.mean(axis=0)
-    _, components = np.linalg.eigh(np.cov(x - mean, rowvar=False))
+    # Over m, not m - 1: the components are the same, and of one image there is a covariance.
+    _, components = np.linalg.eigh(np.cov(x - mean, rowvar=False, bias=True))
     return mean, components[:, ::-1].T.astype(x.dtype)
 
 

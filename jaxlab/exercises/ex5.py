@@ -70,7 +70,7 @@ def run(config: Config) -> Result:
 
     everything = np.arange(len(x))
     accuracies: dict[str, list[dict[str, Any]]] = {name: [] for name in parts}
-    problems: list[str] = []
+    problems: list[str] = [*digits.oddities]
     runs = config.networks + config.resamples
     with terminal.progress("training networks", runs * config.steps) as advance:
 

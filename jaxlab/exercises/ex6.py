@@ -59,6 +59,7 @@ def run(config: Config) -> Result:
     check = softmax_check(config.seed)
     problems = check_problems(check, "softmax classifier")
     digits = load(config)
+    problems += digits.oddities
     sizes = sorted(set(config.hidden))
     total = len(sizes) * (config.steps + config.softmax_iterations) + config.softmax_iterations
     with terminal.progress("training", total) as advance:

@@ -148,6 +148,7 @@ def run(config: Config) -> Result:
 
     # A source that was passed over is a problem where none was left but small MNIST.
     problems = [*sets.notes] if sets.served_by == "small" else []
+    problems += _missing(train, sets.test)
     guesses, held_out_accuracy, curves, compiled, trained = [], [], [], 0.0, 0.0
     with terminal.progress("training", config.networks * config.steps(len(train.labels))) as bar:
         for n in range(config.networks):
@@ -164,7 +165,8 @@ def run(config: Config) -> Result:
             curves.append(notes["curve"])
             compiled += notes["compile_seconds"]
             trained += notes["train_seconds"]
-            problems += _problems(f"network {n + 1} (seed {seed})", notes["curve"], guesses[-1])
+            name = f"network {n + 1} (seed {seed})"
+            problems += _problems(name, notes["curve"], state, guesses[-1], sets.test.labels)
 
     truth = sets.test.labels.astype(np.int32)
     numbers: dict[str, Any] = {
@@ -307,10 +309,30 @@ def _join(address: str, processes: str | None, process: str | None) -> None:
         ) from error
 
 
-def _problems(name: str, curve: dict[str, list], guess: np.ndarray) -> list[str]:
+def _missing(train: LabelledImages, test: LabelledImages) -> list[str]:
+    """What makes results from these images doubtful, a sentence each."""
+    found = []
+    for part, (images, labels) in (("training", train), ("test", test)):
+        if missing := sorted(set(range(10)) - set(labels.tolist())):
+            found.append(f"no {part} image of {', '.join(map(str, missing))}")
+        if images.min() == images.max():
+            found.append(f"all {part} images are the same: constant, {images.min()}")
+    return found
+
+
+def _problems(
+    name: str, curve: dict[str, list], state: State, guess: np.ndarray, truth: np.ndarray
+) -> list[str]:
     """What went wrong in training, each in a sentence."""
-    if curve["cost"] and not np.isfinite(curve["cost"]).all():
+    numbers = [*jax.tree.leaves((state.params, state.statistics)), np.asarray(curve["cost"])]
+    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in numbers):
         return [f"{name}: training diverged to NaN; try a smaller --muon-rate and --adam-rate"]
+    right, by_chance = (guess == truth).mean(), np.bincount(truth).max() / len(truth)
+    if right < 1.5 * by_chance and by_chance < 0.5:
+        return [
+            f"{name}: next to nothing was learned, {100 * right:.1f} % right where one answer to "
+            f"every image has {100 * by_chance:.1f} %; train longer, or with other step sizes"
+        ]
     never = sorted(set(range(10)) - set(guess.tolist()))
     if never and len(guess) >= 500:
         listed = ", ".join(map(str, never))

@@ -223,7 +223,8 @@ def _table(name: str) -> Iterator[Callable[[Report], None]]:
         yield lambda report: None
         return
     try:
-        file = Path(name).open("w", encoding="utf-8", newline="")  # noqa: SIM115
+        # A name of a file may hold bytes that are no text: a question mark each.
+        file = Path(name).open("w", encoding="utf-8", errors="replace", newline="")  # noqa: SIM115
     except OSError as error:
         raise OutputError(f"{name} cannot be written: {error.strerror}") from error
     with file:

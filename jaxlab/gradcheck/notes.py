@@ -5,8 +5,8 @@ import numpy as np
 from jaxlab.gradcheck import numerical
 
 
-def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point) -> list[str]:
-    """Who was left out and why, what float32 cannot see, which kinks were met."""
+def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point, m) -> list[str]:
+    """Who was left out and why, what could not be seen, which kinks were met."""
     notes = []
     if not problem.traced:
         notes.append(
@@ -46,6 +46,16 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
         notes.append(
             f"The gradient of {', '.join(hidden)} is so small that rounding of J hides most of it: "
             "check at smaller parameters, where no unit is saturated."
+        )
+    zero = [name for name, g in problem.blocks(problem.g).items() if not g.any()]
+    if ok := [block.name for block in blocks if block.ok and block.name in zero]:
+        notes.append(
+            f"The gradient of {', '.join(ok)} is zero in every place (saturated or dead units, or "
+            "inputs of zero), where a wrong factor cannot be seen: check at other parameters."
+        )
+    if m == 1:
+        notes.append(
+            "With a single example, m = 1, a forgotten 1/m cannot be seen: check with several."
         )
     kinks, undefined = sum(a.kinks for a in answers), sum(int((~a.judged).sum()) for a in answers)
     if kinks:

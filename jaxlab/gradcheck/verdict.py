@@ -39,6 +39,7 @@ DETAIL_SECONDS = 60.0
 
 def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> GradientCheck:
     """The verdict on a problem, with the options of `check_gradients`."""
+    m = examples.how_many(args) if m is None else m
     rng, precision = np.random.default_rng(seed), _precision(problem)
     at, g, spans = (problem.J, problem.theta, problem.data), problem.g, problem.spans
     J0, exact = numerical.cost_at(*at), None
@@ -118,12 +119,12 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
         taylor_order=_whole_order(problem, blocks, directions),
         cost_diff=relative_difference(np.array([problem.own_J]), np.array([J0])),
         analytic="complex_step" in answers[0].theirs and "complex_step" not in unfit,
-        mistakes=tuple(_named(problem, blocks, answers, mine, right, exact, m, args, precision)),
+        mistakes=tuple(_named(problem, blocks, answers, mine, right, exact, m, precision)),
         mine=mine,
         right=right,
         precision=precision.name,
         notes=(
-            *notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point),
+            *notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point, m),
             *notes,
         ),
     )
@@ -231,7 +232,7 @@ def _whole_order(problem, blocks, directions) -> float | None:
     return numerical.taylor_order(problem.J, problem.theta, problem.data, problem.g, directions)
 
 
-def _named(problem, blocks, answers, mine, right, exact, m, args, precision) -> list[Mistake]:
+def _named(problem, blocks, answers, mine, right, exact, m, precision) -> list[Mistake]:
     """The mistakes by name, in the blocks that are wrong and known whole."""
     wrong = {b.name: a for b, a in zip(blocks, answers, strict=True) if not b.ok}
     known = [name for name in wrong if right[name] is not None]
@@ -248,7 +249,6 @@ def _named(problem, blocks, answers, mine, right, exact, m, args, precision) -> 
             return []
     true = {name: right[name] if name in known else mine[name] for name in mine}
     here = problem.blocks(np.asarray(problem.theta))
-    m = examples.how_many(args) if m is None else m
     name = partial(name_from_numbers, mine, true, here, m=m, tolerance=tolerance)
     found = name()
     named = {block for mistake in found for block in mistake.block.split(", ")}

@@ -104,26 +104,33 @@ def ex3(numbers: Numbers, config: Numbers) -> Content:
 def ex4(numbers: Numbers, config: Numbers) -> Content:
     hidden, iterations = numbers["hidden_units"], numbers["iterations"]
     by_size = {int(size): row for size, row in numbers["by_hidden_units"].items()}
-    beats = [s for s, row in by_size.items() if row["test_mse"] < row["pca_test_mse"]]
-    loses = [s for s in by_size if s not in beats]
-    text = [
-        f"Among the numbers tried, {hidden} hidden units and {iterations:,} iterations leave the "
-        "smallest error on the validation images; the test images were used once, for the numbers "
-        "here."
-    ]
+    # What is not a number in a run is null in its result.
+    diverged = [s for s, row in by_size.items() if row["test_mse"] is None]
+    trained = sorted(by_size.keys() - set(diverged))
+    beats = [s for s in trained if by_size[s]["test_mse"] < by_size[s]["pca_test_mse"]]
+    loses = [s for s in trained if s not in beats]
+    text = ["Training diverged: no network can be chosen."]
+    if numbers["test_mse"] is not None:
+        text = [
+            f"Among the numbers tried, {hidden} hidden units and {iterations:,} iterations leave "
+            "the smallest error on the validation images; the test images were used once, for the "
+            "numbers here."
+        ]
+    if diverged:
+        text.append(f"With {listed(sorted(diverged))} hidden units it diverged, and has no error.")
     sizes = sorted(by_size)
     if hidden == sizes[-1] and len(sizes) > 1:
         text.append(f"{hidden} is the largest number that was tried: more might do better still.")
-    errors = [by_size[size]["test_mse"] for size in sizes]
-    if len(sizes) > 1:
+    errors = [by_size[size]["test_mse"] for size in trained]
+    if len(trained) > 1:
         if all(b < a for a, b in pairwise(errors)):
             text.append(
                 "Each larger autoencoder reconstructs better: the code of "
-                f"{sizes[-1]} numbers an image has {errors[0] / errors[-1]:.1f} times less error "
-                f"than that of {sizes[0]}."
+                f"{trained[-1]} numbers an image has {errors[0] / errors[-1]:.1f} times less "
+                f"error than that of {trained[0]}."
             )
         else:
-            best = sizes[errors.index(min(errors))]
+            best = trained[errors.index(min(errors))]
             text.append(f"The error does not fall all the way: it is smallest at {best} units.")
     compared = []
     if beats:
@@ -133,10 +140,10 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
         compared.append(f"{before}{listed(loses)} {'' if beats else 'hidden units '}it is worse")
     text.append(
         "Principal component analysis with as many components is the best that a linear code can "
-        "do. " + "".join(compared) + "."
+        "do." + "".join(f" {part}." for part in ["".join(compared)] if part)
     )
     of_chosen = sorted(
-        (row for row in numbers["search"] if row["hidden_units"] == hidden),
+        (row for row in numbers["search"] if row["hidden_units"] == hidden and _is_known(row)),
         key=lambda row: row["iterations"],
     )
     if len(of_chosen) > 1:
@@ -158,7 +165,9 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
             str(size),
             fixed(row["test_mse"], 5),
             fixed(row["pca_test_mse"], 5),
-            fixed(row["test_mse"] / row["pca_test_mse"], 2) if row["pca_test_mse"] > 1e-10 else "–",
+            fixed(row["test_mse"] / row["pca_test_mse"], 2)
+            if row["pca_test_mse"] > 1e-10 and size in trained
+            else "–",
         ]
         for size, row in sorted(by_size.items())
     ]
@@ -183,6 +192,7 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
     accuracies = {part: numbers[f"{part}_accuracy"] for part in PARTS}
     i = sizes.index(chosen)
     bias, variance = numbers["bias_squared"], numbers["variance"]
+    diverged = [s for s, b, v in zip(sizes, bias, variance, strict=True) if None in (b, v)]
     low = accuracies["val"][i]["ci95"][0]
     as_good = [
         size
@@ -203,7 +213,9 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
             if chosen == sizes[-1] and len(sizes) > 1
             else ""
         ),
-        f"From {sizes[0]} to {sizes[-1]} hidden units bias² goes from {bias[0]:.3f} to "
+        f"Networks with {listed(diverged)} hidden units diverged: bias² and variance are unknown."
+        if diverged
+        else f"From {sizes[0]} to {sizes[-1]} hidden units bias² goes from {bias[0]:.3f} to "
         f"{bias[-1]:.3f}, variance from {variance[0]:.3f} to {variance[-1]:.3f}. "
         + _trade_off(bias, variance, sizes),
     ]
@@ -352,6 +364,11 @@ def _blocks(check: Numbers) -> list[list[str]]:
     return rows
 
 
+def _is_known(row: Numbers) -> bool:
+    """Whether training left numbers rather than NaN."""
+    return row["val_mse"] is not None and row["train_mse"] is not None
+
+
 def _checked(block: Numbers) -> str:
     size = _size(block)
     return "all" if block["checked"] == size else f"{block['checked']} of {size:,}"
@@ -361,14 +378,16 @@ def _gradient_discussion(check: Numbers) -> list[str]:
     central, step, grad = (
         check[f"diff_{who}"] for who in ("finite_difference", "complex_step", "autograd")
     )
+    # A gradient with NaN is infinitely far from any other, which JSON has no number for.
+    far = [float("inf") if diff is None else diff for diff in (central, step, grad)]
     wrong = [name for name, block in check["blocks"].items() if not block["ok"]]
-    relation = "below" if central < USUAL_THRESHOLD else "not below"
+    relation = "below" if far[0] < USUAL_THRESHOLD else "not below"
     text = [
         f"Central differences, the lab's own check, give diff = {scientific(central)}, {relation} "
         f"the {scientific(USUAL_THRESHOLD)} that is usually asked for. What is left is their own "
         "error: a step has to be long enough for rounding and short enough for the curvature."
     ]
-    if max(step, grad) < ROUNDING:
+    if max(far[1:]) < ROUNDING:
         text.append(
             f"Two witnesses that have no such error agree to rounding: {scientific(step)} to the "
             f"complex step and {scientific(grad)} to jax.grad, where double precision resolves "

@@ -1,4 +1,4 @@
-"""Kills commands at random moments and counts what is lost: `kills.py COUNT [SEED]`.
+"""Kills commands at random moments and counts what is lost: `kills.py COUNT [SEED [COMMANDS]]`.
 
 SIGKILL to the whole process group, at moments drawn uniformly over an undisturbed run, one to
 three times in a row, then a restart as a user would start it. Between the runs some compiled
@@ -108,6 +108,7 @@ def chain(name: str, place, expected, seconds: float, length: int, rng, counted:
 
 def main() -> int:
     count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    asked = sys.argv[3:] or list(COMMANDS)
     rng = random.Random(seed)
     kinds = ("not finished", "half-written", "different", "damaged cache", "litter",
              "other failures")  # fmt: skip
@@ -122,8 +123,8 @@ def main() -> int:
         place = wholeness.Place(Path(folder), base)
         expected, seconds = {}, {}
         for name, (arguments, share) in COMMANDS.items():
-            goal = round(count * share / 100)
-            if not goal:
+            goal = round(count * share / sum(COMMANDS[n][1] for n in asked))
+            if not goal or name not in asked:
                 continue
             place.run(*arguments)  # fills the cache
             clear(place)

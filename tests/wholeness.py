@@ -37,12 +37,21 @@ class Place:
         for path in (self.home, self.caches, self.temporary):
             path.mkdir(parents=True, exist_ok=True)
 
-    def start(self, *arguments: object, environment: dict[str, str] | None = None):
-        """`jaxlab …` in the folder, in a process group of its own; returns at once."""
+    def start(
+        self,
+        *arguments: object,
+        environment: dict[str, str] | None = None,
+        before: tuple[str, ...] = (),
+        stdout=subprocess.PIPE,
+    ) -> subprocess.Popen:
+        """`jaxlab …` in the folder, in a process group of its own; returns at once.
+
+        before: a program and its options that starts it.
+        """
         return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, self.base, *map(str, arguments)],
-            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, start_new_session=True,
+            [*before, sys.executable, "-c", PROGRAM, self.base, *map(str, arguments)],
+            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
+            text=True, start_new_session=True,
             env={"PATH": os.environ["PATH"], "HOME": str(self.home), "TMPDIR": str(self.temporary),
                  "XDG_CACHE_HOME": str(self.caches), "MPLCONFIGDIR": str(self.home / "matplotlib"),
                  "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **(environment or {})},

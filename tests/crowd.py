@@ -1,4 +1,4 @@
-"""Many processes at once in the same folders: `crowd.py COUNT [PROCESSES]`.
+"""Many processes at once in the same folders: `crowd.py COUNT [PROCESSES [KINDS]]`.
 
 COUNT rounds of each kind, with 8 processes that share OUT, the cache of compiled programs and
 MNIST's: exercise 1 with two seeds, a mix of exercises 1 to 7, `jaxlab data fetch` and
@@ -85,7 +85,7 @@ def main() -> int:
     rounds, processes = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 8
     counted: dict = {}
     failures: dict = {}
-    kinds = ("ex1", "fetch", "mix", "report")
+    kinds = sys.argv[3:] or ["ex1", "fetch", "mix", "report"]
     with (
         tempfile.TemporaryDirectory(prefix="crowd-") as folder,
         wholeness.serving(seconds=0.2) as base,

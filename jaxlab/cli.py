@@ -55,42 +55,10 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status: 0 done, 2 refused, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(USAGE, end="")
-        return 0 if arguments else 2
-    command, options = arguments[0], arguments[1:]
-    # A terminal that cannot show × or δ gets a question mark, not a traceback.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    command = arguments[0] if arguments else "--help"
     try:
-        if command == "--version":
-            from importlib.metadata import version
-
-            print(f"jaxlab {version('jaxlab')}")
-            return 0
-        if command == "report":
-            from jaxlab.report import command as report_command
-
-            return report_command.run(options)
-        if command == "data":
-            from jaxlab.data import command as data_command
-
-            return data_command.run(options)
-        if command == "check":
-            from jaxlab.gradcheck import command as check_command
-
-            return check_command.run(options)
-        if command == "bench":
-            from jaxlab.bench import command as bench_command
-
-            return bench_command.run(options)
-        if command in EXERCISES:
-            from jaxlab.exercises import command as exercise_command
-
-            return exercise_command.run(command, options)
-        print(f"jaxlab: there is no command {command!r}; see jaxlab --help", file=sys.stderr)
-        return 2
+        status = _run(command, arguments[1:])
+        sys.stdout.flush()
     except JaxlabError as error:
         print(f"jaxlab {command}: {error}", file=sys.stderr)
         return 2
@@ -99,8 +67,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone (`jaxlab ex1 | head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except OSError as error:
+        # The file that our output goes to lies on a full disk, or no folder for temporary files.
+        _drop_output()
+        print(
+            f"jaxlab {command}: {error.filename or 'output'}: {error.strerror or error}; make "
+            "room, or let the output and TMPDIR be elsewhere",
+            file=sys.stderr,
+        )
+        return 2
+    return status if arguments else 2
+
+
+def _drop_output() -> None:
+    """What still waits to be written to standard output, and is written when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(command: str, options: list[str]) -> int:
+    if command in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    # A terminal that cannot show × or δ gets a question mark, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if command == "--version":
+        from importlib.metadata import version
+
+        print(f"jaxlab {version('jaxlab')}")
+        return 0
+    if command == "report":
+        from jaxlab.report import command as report_command
+
+        return report_command.run(options)
+    if command == "data":
+        from jaxlab.data import command as data_command
+
+        return data_command.run(options)
+    if command == "check":
+        from jaxlab.gradcheck import command as check_command
+
+        return check_command.run(options)
+    if command == "bench":
+        from jaxlab.bench import command as bench_command
+
+        return bench_command.run(options)
+    if command in EXERCISES:
+        from jaxlab.exercises import command as exercise_command
+
+        return exercise_command.run(command, options)
+    print(f"jaxlab: there is no command {command!r}; see jaxlab --help", file=sys.stderr)
+    return 2
 
 
 def exercise_script(name: str) -> int:

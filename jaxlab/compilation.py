@@ -5,8 +5,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from jaxlab import results
 from jaxlab.errors import OutputError
+from jaxlab.writing import write_whole
 
 
 def use_compilation_cache() -> None:
@@ -20,6 +20,8 @@ def use_compilation_cache() -> None:
 
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        if not os.path.isabs(home):  # there is no home folder
+            return
         folder = Path(home) / "jaxlab" / "compiled"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,7 @@ class VerifiedCache:
     def put(self, key: str, value: bytes) -> None:
         # A full disk costs the next run a few seconds, and this one nothing.
         with contextlib.suppress(OutputError):
-            results.write_whole(self._file(key), hashlib.sha256(value).digest() + value)
+            write_whole(self._file(key), hashlib.sha256(value).digest() + value)
 
     def clear(self) -> None:
         for file in self._path.glob("*.verified"):

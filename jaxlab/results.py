@@ -1,7 +1,7 @@
 """What an exercise leaves behind: numbers, figures, and where they came from.
 
 OUT/exN/result.json and, beside it, each figure as SVG and PNG. A result is visible whole or not
-at all: files are written under temporary names, and result.json goes first and comes last.
+at all, and one that was whole when its run was killed is there at the next.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxlab import writing
 from jaxlab.errors import OutputError
 
 if TYPE_CHECKING:
@@ -67,17 +68,13 @@ class Result:
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as temporary:
-                made = _draw(self.figures, Path(temporary))
-                new_result = Path(temporary) / "result.json"
+            with writing.workplace(folder) as temporary:
+                writing.move_in(folder)
+                _draw(self.figures, temporary)
                 # A name of a file may hold bytes that are no text: a question mark each.
-                new_result.write_bytes(text.encode("utf-8", "replace"))
-                # Between these two moments there is no result, rather than one whose figures
-                # belong to another run.
-                (folder / "result.json").unlink(missing_ok=True)
-                for figure in made:
-                    os.replace(figure, folder / figure.name)
-                os.replace(new_result, folder / "result.json")
+                (temporary / "result.json").write_bytes(text.encode("utf-8", "replace"))
+                os.replace(temporary, folder / writing.WHOLE)
+                writing.move_in(folder)
         except OSError as error:
             raise OutputError(
                 f"cannot write {folder}: {error.strerror or error}; "
@@ -151,6 +148,20 @@ def _fault(record: Any, exercise: str) -> str | None:
     return None
 
 
+def finish(out: str | os.PathLike[str], exercise: str) -> None:
+    """Puts a result in its place that was whole when its run was killed. Waits for a writer."""
+    folder = Path(out) / exercise
+    if not folder.is_dir():
+        return
+    try:
+        with writing.locked(folder):
+            writing.move_in(folder)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {folder}: {error.strerror or error}; choose another folder with --out"
+        ) from error
+
+
 def check_writable(out: str | os.PathLike[str]) -> None:
     """Raises `OutputError` now, rather than after minutes of training, if OUT cannot be written."""
     try:
@@ -160,24 +171,6 @@ def check_writable(out: str | os.PathLike[str]) -> None:
     except OSError as error:
         raise OutputError(
             f"cannot write to {out}: {error.strerror or error}; choose another folder with --out"
-        ) from error
-
-
-def write_whole(
-    path: Path, content: bytes, *, otherwise: str = "choose another folder with --out"
-) -> None:
-    """Writes one file, whole under its name or not at all. Raises `OutputError` if it cannot.
-
-    otherwise: what the user can do then, besides making room.
-    """
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; {otherwise}, or make room"
         ) from error
 
 
@@ -216,13 +209,12 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _draw(figures: "dict[str, Figure]", folder: Path) -> list[Path]:
+def _draw(figures: "dict[str, Figure]", folder: Path) -> None:
     from jaxlab.figures import save
 
-    made = [folder / f"{name}.{kind}" for name in figures for kind in ("svg", "png")]
-    for path in made:
-        save(figures[path.stem], path)
-    return made
+    for name, figure in figures.items():
+        for kind in ("svg", "png"):
+            save(figure, folder / f"{name}.{kind}")
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import jaxlab
 from jaxlab import Layer, ShapeError, cross_entropy, squared_error
 from jaxlab.gradcheck.check import random_params, relative_difference
+from jaxlab.precision import enable_x64
 
 LOSSES = [squared_error, cross_entropy]
 
@@ -33,7 +34,7 @@ def a_problem(seed, sizes, m, dtype=np.float64, one_hot=True):
     seed=st.integers(0, 2**31),
 )
 def test_equals_autograd_for_any_network_of_up_to_four_layers(sizes, m, loss, seed):
-    with jax.enable_x64(True):
+    with enable_x64(True):
         params, x, y = a_problem(seed, sizes, m)
         J, grads = jaxlab.cost_and_grad(params, x, y, loss)
         J_auto, grads_auto = jax.value_and_grad(jaxlab.cost)(params, x, y, loss)
@@ -96,7 +97,7 @@ def test_worked_by_hand_softmax():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_cross_entropy_is_stable_at_logits_of_a_thousand(dtype):
     # One layer without inputs that matter: the logits are the biases.
-    with jax.enable_x64(True):
+    with enable_x64(True):
         params = (Layer(jnp.zeros((3, 1), dtype), jnp.array([1000, -1000, 0], dtype)),)
         x = jnp.ones((2, 1), dtype)
         y = jnp.array([[0, 1, 0], [1, 0, 0]], dtype)
@@ -115,7 +116,7 @@ def test_saturated_sigmoids_give_no_nan():
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_output_error_is_the_derivative_of_the_cost(loss):
-    with jax.enable_x64(True):
+    with enable_x64(True):
         _, z, y = a_problem(1, (4, 4), 6)
         expected = jax.grad(lambda z: loss.cost(z, y).sum())(z)
         np.testing.assert_allclose(loss.output_error(z, y), expected, rtol=1e-13, atol=1e-16)
@@ -124,7 +125,7 @@ def test_output_error_is_the_derivative_of_the_cost(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_flat_form_is_the_same_gradient(loss):
     sizes = (3, 4, 2)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         params, x, y = a_problem(0, sizes, 5)
         theta = jaxlab.flatten(params)
         J, g = jaxlab.cost_and_grad_flat(theta, x, y, sizes, loss)
@@ -154,7 +155,7 @@ def test_differentiating_by_x_or_y_is_refused_rather_than_zero(argnum):
 
 
 def test_works_under_vmap():
-    with jax.enable_x64(True):
+    with enable_x64(True):
         problems = [a_problem(seed, (3, 4, 2), 5) for seed in range(3)]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
         costs, grads = jax.vmap(jaxlab.cost_and_grad)(*stacked)

@@ -26,7 +26,7 @@ TINY = Recipe(channels=(4, 4, 8), epochs=2.5, batch_size=16)
 
 @pytest.fixture
 def float64():
-    with jax.enable_x64(True):
+    with enable_x64(True):
         yield np.random.default_rng(0)
 
 
@@ -295,6 +295,7 @@ import sys, numpy as np, jax
 sys.path.insert(0, {tests!r})
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_mnist
+from jaxlab.precision import enable_x64
 from test_convnet import TINY
 sets = load_mnist("small")
 train = sets.train.images[:90], sets.train.labels[:90].astype(np.int32)

@@ -15,6 +15,7 @@ import jaxlab
 from jaxlab import Layer
 from jaxlab.gradcheck.naming import Problem, name_mistakes, what_is_known
 from jaxlab.gradcheck.networks import LOSSES, Network, Pass, backward, cost_and_grad, named
+from jaxlab.precision import enable_x64
 
 DEEP = [(7, 5), (7, 4, 5), (6, 4, 3, 5), (5, 6, 3, 4, 3)]
 
@@ -23,7 +24,7 @@ DEEP = [(7, 5), (7, 4, 5), (6, 4, 3, 5), (5, 6, 3, 4, 3)]
 def _theirs():
     """Other people's programs run in float64 and under JAX's usual rules, as in the command."""
     with (
-        jax.enable_x64(True),
+        enable_x64(True),
         jax.numpy_dtype_promotion("standard"),
         np.errstate(all="ignore"),
     ):

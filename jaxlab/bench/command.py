@@ -15,7 +15,8 @@ from jaxlab.bench.timing import OURS, Row, peak
 from jaxlab.compilation import use_compilation_cache
 from jaxlab.errors import OptionError, OutputError
 from jaxlab.exercises.command import ask
-from jaxlab.results import environment, write_whole
+from jaxlab.results import environment
+from jaxlab.writing import write_whole
 
 WORK = {
     "gradient": "cost and gradient by hand, by autograd, by NumPy, PyTorch, scikit-learn",

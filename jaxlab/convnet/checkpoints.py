@@ -17,7 +17,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import numpy as np
 
 from jaxlab.convnet.training import State
 from jaxlab.errors import OutputError
+from jaxlab.writing import locked
 
 KEPT = 2
 DIGESTS = "sha256"
@@ -40,6 +41,25 @@ class Checkpoints:
     def __init__(self, folder: str | os.PathLike[str], *, fresh: bool = False):
         self._folder, self._fresh = Path(folder).resolve(), fresh
         self._manager: Any = None
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other runs out of the folder. Raises `OutputError` where one trains into it."""
+        with ExitStack() as claim:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                claim.enter_context(locked(self._folder, wait=False))
+            except BlockingIOError as error:
+                raise OutputError(
+                    f"another run trains into {self._folder}: wait for its end, or choose "
+                    "another folder with --out"
+                ) from error
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write to {self._folder}: {error.strerror or error}; choose another "
+                    "folder with --out, or save no checkpoints with --checkpoint-seconds inf"
+                ) from error
+            yield
 
     def latest(self, like: State) -> tuple[State, dict[str, Any]] | None:
         """The newest state, in the form and on the devices of `like`, and its notes; else None."""
@@ -74,7 +94,9 @@ class Checkpoints:
         try:
             if self._fresh:
                 self._fresh = False
-                shutil.rmtree(self._folder, ignore_errors=True)
+                # What is in it, not the folder: that is what `claimed` has locked.
+                for old in self._folder.glob("*"):
+                    shutil.rmtree(old, ignore_errors=True)
             digests = {"state": _digest_of_state(state), "notes": _digest_of_notes(notes)}
             args = ocp.args.Composite(
                 state=ocp.args.StandardSave(state),

@@ -7,6 +7,7 @@ The network is Flax's, the training optax's; `jaxlab.convnet` has both. Where a 
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -217,6 +218,24 @@ def _trained(
 
     images: a digest of the images that it is trained on.
     """
+    keep = config.checkpoints is not None and config.checkpoint_seconds != float("inf")
+    folder = Path(config.checkpoints or "checkpoints") / f"seed-{config.seed}"
+    saved = Checkpoints(folder, fresh=not (config.resume or config.evaluate))
+    writes = keep and not config.evaluate and jax.process_index() == 0
+    with saved.claimed() if writes else nullcontext():
+        return _trained_from(saved, folder, keep, trainer, config, images, reached)
+
+
+def _trained_from(
+    saved: Checkpoints,
+    folder: Path,
+    keep: bool,
+    trainer: Trainer,
+    config: Config,
+    images: str,
+    reached,
+) -> tuple[State, dict[str, Any]]:
+    """The same, from the last checkpoint in `saved` where the run goes on; keep: saves more."""
     state = trainer.start()
     notes: dict[str, Any] = {
         "config": _plain(config),
@@ -225,11 +244,7 @@ def _trained(
         "train_seconds": 0.0,
         "compile_seconds": 0.0,
     }
-    keep = config.checkpoints is not None and config.checkpoint_seconds != float("inf")
-    goes_on = config.resume or config.evaluate
-    folder = Path(config.checkpoints or "checkpoints") / f"seed-{config.seed}"
-    saved = Checkpoints(folder, fresh=not goes_on)
-    if goes_on and (found := saved.latest(state)):
+    if (config.resume or config.evaluate) and (found := saved.latest(state)):
         _refuse_other_run(notes, found[1], folder)
         state, notes = found
         reached(int(state.step))

@@ -6,7 +6,7 @@ import os
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -222,18 +222,32 @@ def _table(name: str) -> Iterator[Callable[[Report], None]]:
     if not name:
         yield lambda report: None
         return
-    try:
+    with _said(name):
         # A name of a file may hold bytes that are no text: a question mark each.
         file = Path(name).open("w", encoding="utf-8", errors="replace", newline="")  # noqa: SIM115
-    except OSError as error:
-        raise OutputError(f"{name} cannot be written: {error.strerror}") from error
-    with file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "function", "verdict", "wrong_blocks", "mistake", "reason"])
+    writer = csv.writer(file)
 
-        def write(r: Report) -> None:
-            row = [r.file, r.function, r.verdict, " ".join(r.wrong), _mistakes(r), r.reason]
+    def write_row(row: list[str]) -> None:
+        with _said(name):
             writer.writerow(row)
             file.flush()
 
-        yield write
+    try:
+        write_row(["file", "function", "verdict", "wrong_blocks", "mistake", "reason"])
+        yield lambda r: write_row(
+            [r.file, r.function, r.verdict, " ".join(r.wrong), _mistakes(r), r.reason]
+        )
+    finally:
+        with suppress(OSError):  # each row was flushed, or said to have failed
+            file.close()
+
+
+@contextmanager
+def _said(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{name} cannot be written: {error.strerror or error}; name another file by --csv, "
+            "or make room"
+        ) from error

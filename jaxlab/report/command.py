@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxlab import results, terminal
+from jaxlab import results, terminal, writing
 from jaxlab.errors import DataError, OptionError
 from jaxlab.exercises import command as exercise
 from jaxlab.exercises.command import Output, ask
@@ -64,8 +64,12 @@ def run(arguments: Sequence[str]) -> int:
 
     from jaxlab.report import document
 
-    data = document.gather(options.out, names)
-    with terminal.waiting("setting the report"):
+    # Another run that ends meanwhile must not put its figures beside these numbers.
+    with (
+        terminal.waiting("setting the report"),
+        writing.unchanged([options.out / name for name in names]),
+    ):
+        data = document.gather(options.out, names)
         path = document.write(
             options.out,
             data,
@@ -104,6 +108,7 @@ def _check_given(options: Options, missing: list[str]) -> None:
 
 def _has_result(options: Options, name: str) -> bool:
     """Whether there is one to keep. A smoke run is kept by another smoke run alone."""
+    results.finish(options.out, name)
     record = results.load(options.out, name)
     return record is not None and (options.quick or not record.get("quick"))
 

@@ -1,14 +1,14 @@
 """From saved results to the PDF: gathers what the pages show, and has typst set them."""
 
 import json
+import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jaxlab import results
+from jaxlab import results, writing
 from jaxlab.errors import OutputError
 from jaxlab.report import listings
 from jaxlab.report.content import CONTENT
@@ -51,8 +51,6 @@ def write(
     type to get this report. Raises `OutputError` where a figure is missing or damaged, or where
     the file cannot be written.
     """
-    import typst
-
     data |= {
         "title": "Lab 3: Neural networks and backpropagation",
         "name": author,
@@ -60,25 +58,40 @@ def write(
         "date": date,
         "command": command,
     }
-    with tempfile.TemporaryDirectory(prefix="jaxlab-report-") as temporary:
-        root = Path(temporary)
-        for page in TEMPLATE.glob("*.typ"):
-            shutil.copy(page, root)
-        text = json.dumps(data, ensure_ascii=False)
-        # A name of a file in the command may hold bytes that are no text.
-        (root / "data.json").write_bytes(text.encode("utf-8", "replace"))
-        for name, exercise in data["exercises"].items():
-            (root / name).mkdir()
-            for file in exercise["figures"].values():
-                _copy(out / file, root / file, name)
-        try:
-            pdf = typst.compile(str(root / "lab3.typ"), root=temporary, ignore_system_fonts=True)
-        except typst.TypstError as error:
-            _refuse_damaged_figures(root, out, data["exercises"])
-            raise OutputError(f"the report cannot be set: {error}") from error
     path = out / "lab3.pdf"
-    results.write_whole(path, pdf)
+    try:
+        # Beside the report, so that the next run finds what a kill leaves.
+        with writing.workplace(out) as root:
+            (root / path.name).write_bytes(_set(root, out, data))
+            os.replace(root / path.name, path)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; choose another folder with --out, "
+            "or make room"
+        ) from error
     return path
+
+
+def _set(root: Path, out: Path, data: dict[str, Any]) -> bytes:
+    """The PDF, set in the empty folder `root`."""
+    import typst
+
+    for page in TEMPLATE.glob("*.typ"):
+        shutil.copy(page, root)
+    text = json.dumps(data, ensure_ascii=False)
+    # A name of a file in the command may hold bytes that are no text.
+    (root / "data.json").write_bytes(text.encode("utf-8", "replace"))
+    for name, exercise in data["exercises"].items():
+        (root / name).mkdir()
+        for file in exercise["figures"].values():
+            _copy(out / file, root / file, name)
+    try:
+        return typst.compile(str(root / "lab3.typ"), root=str(root), ignore_system_fonts=True)
+    except typst.TypstError as error:
+        _refuse_damaged_figures(root, out, data["exercises"])
+        raise OutputError(f"the report cannot be set: {error}") from error
 
 
 def gather(out: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -235,11 +248,12 @@ def _text(value: Any) -> str:
 
 def _copy(figure: Path, to: Path, name: str) -> None:
     try:
-        shutil.copy(figure, to)
+        content = figure.read_bytes()
     except OSError as error:
         raise OutputError(
             f"cannot read {figure}: {error.strerror or error}; run jaxlab {name} again"
         ) from error
+    to.write_bytes(content)
 
 
 def _refuse_damaged_figures(root: Path, out: Path, exercises: dict[str, Any]) -> None:

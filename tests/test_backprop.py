@@ -75,6 +75,7 @@ def test_worked_by_hand_mean_over_two_examples():
     x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[1.0], [0.0]])
     J, (first, second) = jaxlab.cost_and_grad(params, x, y)
     assert J == 1 / 8
+    assert jaxlab.cost(params, x, y) == 1 / 8
     np.testing.assert_array_equal(second.W, [[0]])
     np.testing.assert_array_equal(second.b, [0])
     np.testing.assert_array_equal(first.W, [[-1 / 32, 1 / 32]])
@@ -199,6 +200,8 @@ BAD = [
     ({"x": np.zeros(3)}, r"x has shape \(3,\)"),
     ({"y": np.zeros(4)}, r"y has shape \(4,\)"),
     ({"b2": np.zeros((1, 2))}, r"b2 has shape \(1, 2\)"),
+    ({"W1": np.zeros(6)}, r"W1 has shape \(6,\)"),
+    ({"x": np.zeros(())}, r"x has shape \(\)"),
     ({"W1": np.zeros((6, 3), np.float16)}, "share one floating-point dtype, .* W1 is float16"),
     ({"x": np.zeros((0, 3)), "y": np.zeros((0, 2))}, "at least 1 is needed"),
 ]
@@ -215,6 +218,16 @@ def test_shapes_that_do_not_fit_are_refused_by_name(change, message):
         check(params, arrays["x"], arrays["y"])
 
 
+def test_no_layers_and_whole_numbers_are_refused():
+    x, y = jnp.zeros((4, 3)), jnp.zeros((4, 2))
+    with pytest.raises(ShapeError, match="params is empty"):
+        jaxlab.backprop.check_shapes((), x, y)
+    whole = [jnp.zeros(shape, jnp.int32) for shape in ((2, 3), (2,), (4, 3), (4, 2))]
+    check = getattr(jaxlab.backprop.check_shapes, "__wrapped__", jaxlab.backprop.check_shapes)
+    with pytest.raises(ShapeError, match="one floating-point dtype, but x is int32, y is int32"):
+        check((Layer(*whole[:2]),), *whole[2:])
+
+
 def test_the_door_is_guarded():
     params, x, y = a_problem(0, (3, 4, 2), 5, np.float32)
     for call in (jaxlab.cost_and_grad, jaxlab.cost, partial(jaxlab.minimize, iterations=1)):
@@ -229,3 +242,48 @@ def test_mean_output_is_what_the_untrained_network_answers():
     params = jaxlab.initialize(0, (20, 10, 3), mean_output=mean)
     x = np.random.default_rng(0).random((50, 20), np.float32) * 0.2
     np.testing.assert_allclose(jaxlab.predict(params, x).mean(axis=0), mean, atol=0.05)
+
+
+def test_random_weights_are_those_of_the_formula():
+    # √(6 / (2 + 4)) = 1 and √(6 / (4 + 2)) = 1: plain uniform numbers, row by row.
+    rng = np.random.default_rng(5)
+    W1, W2 = rng.uniform(-1, 1, (4, 2)), rng.uniform(-1, 1, (2, 4))
+    first, second = jaxlab.initialize(5, (2, 4, 2))
+    np.testing.assert_array_equal(first.W, W1.astype(np.float32))
+    np.testing.assert_array_equal(second.W, W2.astype(np.float32))
+    assert not first.b.any()
+    assert not second.b.any()
+    # √(6 / 24) = ½
+    (wide,) = jaxlab.initialize(5, (20, 4))
+    expected = np.random.default_rng(5).uniform(-0.5, 0.5, (4, 20))
+    np.testing.assert_array_equal(wide.W, expected.astype(np.float32))
+    # With a mean output: a tenth of the last weights, b = σ⁻¹(mean) - ½ Σ W, kept off 0 and 1.
+    first, second = jaxlab.initialize(5, (2, 4, 2), mean_output=np.array([0.25, 1.0]))
+    np.testing.assert_array_equal(first.W, W1.astype(np.float32))
+    np.testing.assert_allclose(second.W, 0.1 * W2, rtol=1e-6)
+    logits = np.array([-np.log(3), np.log(999)])
+    np.testing.assert_allclose(second.b, logits - 0.05 * W2.sum(axis=1), rtol=1e-6)
+    # Inputs lie at 0, not at ½.
+    (only,) = jaxlab.initialize(5, (2, 4), mean_output=np.array([0.5, 0.25, 0.0, 0.75]))
+    np.testing.assert_allclose(only.b, [0, -np.log(3), -np.log(999), np.log(3)], rtol=1e-5)
+    np.testing.assert_allclose(only.W, 0.1 * W1, rtol=1e-6)
+
+
+def test_what_each_layer_answers():
+    # z2 = (log 3, 0): a2 = (¾, ½). z3 = 4 · ¾ - 2 · ½ - 2 = 0 and log 3: σ is (½, ¾), softmax (¼, ¾).
+    params = (
+        Layer(np.array([[np.log(3), 0.0], [0.0, 1.0]]), np.array([0.0, -2.0])),
+        Layer(np.array([[4.0, -2.0], [0.0, 0.0]]), np.array([-2.0, np.log(3)])),
+    )
+    x = np.array([[1.0, 2.0]])
+    assert jaxlab.backprop.layer_sizes(params) == (2, 2, 2)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(jaxlab.predict(params, x), [[0.5, 0.75]], rtol=1e-14)
+        np.testing.assert_allclose(
+            jaxlab.predict(params, x, cross_entropy), [[0.25, 0.75]], rtol=1e-14
+        )
+        z, a = jaxlab.feed_forward(params, x)
+    assert (z.keys(), a.keys()) == ({2, 3}, {1, 2, 3})
+    np.testing.assert_allclose(z[3], [[0, np.log(3)]], atol=1e-15)
+    np.testing.assert_allclose(a[2], [[0.75, 0.5]], rtol=1e-14)
+    assert jaxlab.backprop.layer_sizes((Layer(np.zeros((3, 5)), np.zeros(3)),)) == (5, 3)

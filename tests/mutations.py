@@ -30,7 +30,8 @@ COMPARISONS = {
 # Whether the end belongs to it: seen only where whole numbers are compared.
 ENDS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 TWINS = [("mean", "sum"), ("minimum", "maximum"), ("min", "max"), ("any", "all"),
-         ("zeros", "ones"), ("zeros_like", "ones_like"), ("exp", "log"), ("real", "imag")]  # fmt: skip
+         ("zeros", "ones"), ("zeros_like", "ones_like"), ("exp", "log"),
+         ("real", "imag")]  # fmt: skip
 TWIN_OF = dict(TWINS) | {right: left for left, right in TWINS}
 # Functions of one array that are left out, f(x) → x.
 LEFT_OUT = {"abs", "sqrt", "square", "nan_to_num", "stop_gradient", "isfinite"}
@@ -124,11 +125,9 @@ def _changes(node: ast.AST, parents: tuple) -> Iterator[tuple[str, str]]:
         case ast.BoolOp(op, values):
             old, new = ("and", "or") if isinstance(op, ast.And) else ("or", "and")
             yield f"{old} → {new}", f"({f' {new} '.join(f'({ast.unparse(v)})' for v in values)})"
-        case ast.IfExp(test, body, orelse):
+        case ast.IfExp(_, body, orelse):
             yield "if → True", f"({ast.unparse(body)})"
             yield "if → False", f"({ast.unparse(orelse)})"
-        case ast.comprehension(ifs=[_, *_]):
-            pass
         case ast.Constant(value) if not isinstance(parent, ast.Expr):
             yield from _other_constants(value, parent)
         case ast.Attribute(value, "T"):

@@ -270,7 +270,8 @@ def test_random_weights_are_those_of_the_formula():
 
 
 def test_what_each_layer_answers():
-    # z2 = (log 3, 0): a2 = (¾, ½). z3 = 4 · ¾ - 2 · ½ - 2 = 0 and log 3: σ is (½, ¾), softmax (¼, ¾).
+    # z2 = (log 3, 0): a2 = (¾, ½). z3 = 4 · ¾ - 2 · ½ - 2 = 0 and log 3: σ gives (½, ¾),
+    # softmax (¼, ¾).
     params = (
         Layer(np.array([[np.log(3), 0.0], [0.0, 1.0]]), np.array([0.0, -2.0])),
         Layer(np.array([[4.0, -2.0], [0.0, 0.0]]), np.array([-2.0, np.log(3)])),

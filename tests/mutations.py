@@ -36,6 +36,8 @@ TWIN_OF = dict(TWINS) | {right: left for left, right in TWINS}
 # Functions of one array that are left out, f(x) → x.
 LEFT_OUT = {"abs", "sqrt", "square", "nan_to_num", "stop_gradient", "isfinite"}
 LAYERS = {"l", "L", "i", "k"}
+# What only guards against mistakes elsewhere, or is for the eye.
+GUARDS = {"strict", "frozen", "repr", "compare"}
 # Below that a number is a step or a tolerance: a mutant has it a thousand times larger or smaller.
 SMALL = 2e-2
 
@@ -86,15 +88,17 @@ def _code(node: ast.AST, parents: tuple[ast.AST, ...]) -> Iterator[tuple[ast.AST
     """Every node of the code with its parents, nearest last; no types, no words."""
     if isinstance(node, ast.JoinedStr | ast.Raise | ast.Import | ast.ImportFrom):
         return
+    if isinstance(node, ast.keyword) and node.arg in GUARDS:
+        return
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return
     yield node, parents
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns"):
             continue
-        is_type = isinstance(node, ast.Assign) and parents and isinstance(parents[-1], ast.Module)
-        if is_type and isinstance(value, ast.Subscript):
-            continue  # Theta = Inexact[…]
+        at_top = isinstance(node, ast.Assign) and isinstance(parents[-1], ast.Module)
+        if at_top and isinstance(value, ast.Subscript | ast.BinOp) and "np." in ast.unparse(value):
+            continue  # Theta = Inexact[np.ndarray, …] | …
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
                 yield from _code(child, (*parents, node))

@@ -99,6 +99,9 @@ def test_costs_along_many_moves(J, monkeypatch):
     expected = [[quartic(THETA + h * np.eye(2)[c]) for h in offsets] for c in coordinates]
     np.testing.assert_allclose(rows, expected, rtol=1e-14)
     assert numerical.costs_along(J, THETA, (), coordinates[:1], offsets).shape == (1, 3)
+    # So many parameters that not even one coordinate would fit.
+    monkeypatch.setattr(numerical, "MOST_NUMBERS_AT_ONCE", 1)
+    np.testing.assert_array_equal(numerical.costs_along(J, THETA, (), coordinates, offsets), rows)
 
 
 def test_the_order_of_the_remainder_worked_by_hand():
@@ -114,13 +117,34 @@ def test_the_order_of_the_remainder_worked_by_hand():
     assert partial_order(J, np.eye(2))([4, 2]) == pytest.approx(
         np.log10((1e-4 + 4e-8 + 1e-12) / (1e-5 + 4e-10 + 1e-15)), abs=1e-6
     )
-    # Nothing to see: the remainder is h² times 1e-9, below rounding of J = 1 from 1e-4 on.
-    faint = PlainCost(lambda t: 1e-9 * t[0] ** 2)
-    assert partial_order(faint, along)([4e-9, 0]) is None
-    assert partial_order(faint, along)([4e-9 + 1e-9, 0]) is None
-    # Two steps above rounding are enough, and the smallest two decide.
-    visible = PlainCost(lambda t: 1e-4 * t[0] ** 2)
-    assert partial_order(visible, along)([4e-4, 0]) == pytest.approx(2, abs=1e-2)
+    # … nor do remainders of two signs cancel: h² and 3 h² + h³ - h.
+    assert partial_order(J, np.eye(2))([4, 4]) == pytest.approx(
+        np.log10((1e-4 - 2e-8 - 1e-12) / (1e-5 - 2e-10 - 1e-15)), abs=1e-6
+    )
+
+
+def test_a_remainder_below_rounding_is_not_seen():
+    # Rounding is taken for 1000 eps = 2.2e-13 of J, or of 1 where J is smaller; the remainder of
+    # c (t0 - 2)² is c h², and two of the three steps must be above.
+    def order(c, J0=0.0, directions=DIRECTIONS[:1]):
+        J = PlainCost(lambda t: J0 + c * (t[0] - 2) ** 2)
+        return partial_order(J, directions)([0, 0])
+
+    assert order(1e-3) == pytest.approx(2, abs=1e-6)
+    assert order(4e-5) == pytest.approx(2, abs=1e-2)  # 4e-13 at the step of 1e-4
+    assert order(1.5e-5) is None
+    assert order(1e-6) is None
+    assert order(0.0) is None
+    assert order(4e-5, J0=-10.0) is None
+    assert order(4e-4, J0=-10.0) == pytest.approx(2, abs=1e-2)
+    # Both are summed over the directions.
+    assert order(1.5e-5, directions=DIRECTIONS) is None
+    assert order(3e-5, directions=DIRECTIONS) == pytest.approx(2, abs=1e-2)
+    # The two smallest steps that are seen decide, here 1e-3 and 1e-4: 2e-10 and 1.1e-12.
+    bent = PlainCost(lambda t: 1e-4 * ((t[0] - 2) ** 2 + 1000 * (t[0] - 2) ** 3))
+    assert partial_order(bent, DIRECTIONS[:1])([0, 0]) == pytest.approx(
+        np.log10(2 / 0.011), abs=1e-2
+    )
 
 
 def partial_order(J, directions):

@@ -11,7 +11,6 @@ from jaxlab.gradcheck.numerical import PlainCost
 from jaxlab.gradcheck.result import BlockCheck, GradientCheck, relative_difference
 from jaxlab.gradcheck.witnesses import FLOAT32, FLOAT32_GRADIENT, FLOAT64
 
-
 EXACT = np.array([3.0, 4.0, 12.0])  # of length 13
 
 

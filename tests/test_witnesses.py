@@ -8,7 +8,7 @@ import pytest
 from jaxlab.gradcheck import numerical, witnesses
 from jaxlab.gradcheck.functions import Problem
 from jaxlab.gradcheck.numerical import PlainCost
-from jaxlab.gradcheck.witnesses import FLOAT32, FLOAT64
+from jaxlab.gradcheck.witnesses import FLOAT32, FLOAT32_GRADIENT, FLOAT64, Precision
 
 THETA = np.array([2.0, 1.0])
 
@@ -45,6 +45,13 @@ def test_along_coordinates_and_directions():
     np.testing.assert_array_equal(witnesses.along(g, np.array([1, 0])), [2, 1])
     np.testing.assert_array_equal(witnesses.along(g, np.array([[3.0, 1, 0], [0, -1, 0]])), [5, -2])
     assert np.isnan(witnesses.along(g, np.array([[1.0, 0, 1]]))).all()
+
+
+def test_where_the_lines_are_drawn():
+    double, single = (float(np.finfo(dtype).eps) for dtype in (np.float64, np.float32))
+    assert FLOAT64 == Precision("float64", double, double, 5e-4, 1e-6, 1e-9, 1e-6, 1e-8)
+    assert FLOAT32 == Precision("float32", single, single, 3e-2, 1e-2, 1e-4, 1e-2, 1e-5)
+    assert FLOAT32_GRADIENT == Precision("float32", double, single, 5e-4, 1e-6, 1e-4, 1e-4, 1e-5)
 
 
 def test_what_rounding_may_cost():

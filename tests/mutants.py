@@ -2,8 +2,8 @@
 
 Every mutant (`mutations.py`) of the pass, the losses and the checker must fail the fast tests, or
 stand in `equivalent_mutants.py` with the reason why no test can or should see it. COUNT: so many,
-drawn with a fixed seed; `all`: all of them. FILE: of these files alone. Prints JSON; exit status 1
-where a mutant survives, or where an entry of the table fits no mutant any more.
+drawn with a fixed seed; `all` or 0: all of them. FILE: of these files alone. Prints JSON; exit
+status 1 where a mutant survives, or where an entry of the table fits no mutant any more.
 
 A process that has imported what the tests need, but not jaxlab, forks for every mutant. The fork
 reads the mutated source in place of the file, which is never written, and runs pytest. Programs
@@ -59,7 +59,7 @@ def main() -> int:
     keys = {m.key for m in everything}
     unknown = [key for key in EQUIVALENT if key not in keys and (not only or key[0] in only)]
     chosen = everything
-    if count != "all":
+    if count not in ("0", "all"):
         chosen = random.Random(0).sample(everything, min(int(count), len(everything)))
     for name in IMPORTED:
         importlib.import_module(name)
@@ -71,10 +71,7 @@ def main() -> int:
         with Progress(console=console, auto_refresh=False) as progress:
             task = progress.add_task("mutants", total=len(chosen))
             for mutant in chosen:
-                fate = "equivalent" if mutant.key in EQUIVALENT else fate_of(mutant, folder)
-                found[fate].append(mutant)
-                if fate == "survived":
-                    console.print(f"survived: {mutant}", markup=False, highlight=False)
+                found[fate_of(mutant, folder, console)].append(mutant)
                 progress.update(task, advance=1, refresh=True)
     counts = {fate: len(those) for fate, those in found.items()}
     by_file = {
@@ -101,12 +98,16 @@ def prepare(folder: str) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def fate_of(mutant: Mutant, folder: str) -> str:
+def fate_of(mutant: Mutant, folder: str, console: Console) -> str:
+    if mutant.key in EQUIVALENT:
+        return "equivalent"
     files = FILES[mutant.file]
     for stage in range(len(files) + 1):
         must_pass(tuple(files), stage, folder)
         if answer := in_fork(mutant, files, stage, folder):
             return answer
+        past = files[stage] if stage < len(files) else "every test"
+        console.print(f"passes {past}: {mutant}", markup=False, highlight=False)
     return "survived"
 
 

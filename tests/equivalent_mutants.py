@@ -1,6 +1,7 @@
 """Mutants that no test can or should tell from the source: (file, line, change) → the reason."""
 
 _CONSTANT = "the maximum cancels in the softmax and so in its derivative; a constant is less work"
+_UNUSED = "δ1 as well, which no gradient takes"
 _SIZE = "how many numbers are held at once: time and memory, never the result"
 _NEVER_ONE = "ceil(n / k) of n >= 1 moves is at least 1 already"
 _TINY = "nothing is subtracted: every tiny step gives the same digits"
@@ -11,6 +12,7 @@ _MOST = "most = min(MOST_COORDINATES_AT_ONCE, MOST_NUMBERS_AT_ONCE // (theta.siz
 _CALLS = "calls = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
+    ("backprop.py", "for l in range(L - 1, 1, -1):", "1 → 0 (2)"): _UNUSED,
     ("losses.py", _LARGEST, "stop_gradient(…) left out"): _CONSTANT,
     (NUMERICAL, "COMPLEX_STEP = 1e-30", "1e-30 → 1e-27"): _TINY,
     (NUMERICAL, "COMPLEX_STEP = 1e-30", "1e-30 → 1e-33"): _TINY,

@@ -1,5 +1,6 @@
 """The verdict on numbers that are given: thresholds, who is believed, and what comes out."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from jaxlab.gradcheck import check_gradients, verdict, witnesses
 from jaxlab.gradcheck.functions import Problem
+from jaxlab.gradcheck.mistakes import Mistake
 from jaxlab.gradcheck.numerical import PlainCost
 from jaxlab.gradcheck.result import BlockCheck, GradientCheck, relative_difference
 from jaxlab.gradcheck.witnesses import FLOAT32, FLOAT32_GRADIENT, FLOAT64
@@ -233,3 +235,14 @@ def test_the_numbers_of_a_result():
     assert one == {"diff_autograd": 0.5, "taylor_order": 2.0, "diff_cost": 0.0,
                    "blocks": {"W1": block}}  # fmt: skip
     assert "directions" not in result(blocks=[check_of()]).numbers()["blocks"]["W1"]
+    named = replace(result(), mistakes=(Mistake("factor", "W1", "twice"),)).numbers()
+    assert named["mistakes"] == [{"id": "factor", "block": "W1", "explanation": "twice"}]
+
+
+def test_relative_difference():
+    a = np.array([3.0, 4.0])
+    assert relative_difference(a, a) == 0
+    assert relative_difference(np.zeros(2), np.zeros(2)) == 0
+    assert relative_difference(a, 3 * a) == 0.5
+    assert relative_difference(a, -a) == np.inf
+    assert relative_difference(a, np.array([np.nan, 4])) == np.inf

@@ -28,7 +28,25 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (NUMERICAL, _MOST, "min → max"): _SIZE,
     (NUMERICAL, _MOST, "// → *"): _SIZE,
     (NUMERICAL, _MOST, "sign turned"): _SIZE,
+    (NUMERICAL, "chunk = max(min(most, len(moves)), 1)", "1 → 2"): _SIZE,
+    (NUMERICAL, _CALLS, "// → *"): _SIZE,
+    (NUMERICAL, _CALLS, "1 → 2"): _SIZE,
     (NUMERICAL, _CALLS, "1 → 0"): _NEVER_ONE,
+    (
+        NUMERICAL,
+        "right, left = costs_along(J, theta, data, moves, step * np.array([1.0, -1.0]), advance).T",
+        "* → /",
+    ): "dividing by ±1",
+    (
+        NUMERICAL,
+        "return float(J(theta, data) if isinstance(J, PlainCost) else _cost(J, theta, data))",
+        "if → True",
+    ): "compiled or not, J is the same",
+    (
+        NUMERICAL,
+        "parts.append(np.asarray(rows).reshape(chunk * chunks, *rows.shape[2:])[: len(here)])",
+        "sign turned",
+    ): "reshape finds out a length that is negative",
     (
         NUMERICAL,
         "return _in_chunks(_complex_step, J, theta, data, moves, step, 1, advance)",

@@ -94,6 +94,7 @@ def test_costs_along_many_moves(J, monkeypatch):
     assert rows.dtype == np.float64
     assert sum(done) == 20
     assert len(done) > 1  # the progress bar moves
+    assert (max(done) == 1) is isinstance(J, PlainCost)  # traced, many at once
     coordinates = np.array([1, 0, 1, 1, 0, 1, 0])
     rows = numerical.costs_along(J, THETA, (), coordinates, offsets)
     expected = [[quartic(THETA + h * np.eye(2)[c]) for h in offsets] for c in coordinates]
@@ -102,6 +103,19 @@ def test_costs_along_many_moves(J, monkeypatch):
     # So many parameters that not even one coordinate would fit.
     monkeypatch.setattr(numerical, "MOST_NUMBERS_AT_ONCE", 1)
     np.testing.assert_array_equal(numerical.costs_along(J, THETA, (), coordinates, offsets), rows)
+
+
+def test_float32_parameters_stay_float32():
+    seen = set()
+
+    def J(t, data):
+        seen.add(t.dtype)
+        return (t**2).sum()
+
+    theta = THETA.astype(np.float32)
+    rows = numerical.costs_along(J, theta, (), DIRECTIONS, np.array([0.0, 1.0]))
+    np.testing.assert_array_equal(rows, [[5, 13], [5, 9]])
+    assert seen == {np.dtype(np.float32)}
 
 
 def test_the_order_of_the_remainder_worked_by_hand():

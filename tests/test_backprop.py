@@ -76,6 +76,7 @@ def test_worked_by_hand_mean_over_two_examples():
     x, y = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[1.0], [0.0]])
     J, (first, second) = jaxlab.cost_and_grad(params, x, y)
     assert J == 1 / 8
+    assert jaxlab.cost(params, x, y) == 1 / 8
     np.testing.assert_array_equal(second.W, [[0]])
     np.testing.assert_array_equal(second.b, [0])
     np.testing.assert_array_equal(first.W, [[-1 / 32, 1 / 32]])
@@ -92,6 +93,93 @@ def test_worked_by_hand_softmax():
     np.testing.assert_allclose(J, np.log(4), rtol=1e-6)
     np.testing.assert_allclose(layer.W, [[0.75], [-0.75]], rtol=1e-6)
     np.testing.assert_allclose(layer.b, [0.75, -0.75], rtol=1e-6)
+
+
+def test_random_weights_are_those_of_the_formula():
+    # √(6 / (2 + 4)) = 1 and √(6 / (4 + 2)) = 1: plain uniform numbers, row by row.
+    rng = np.random.default_rng(5)
+    W1, W2 = rng.uniform(-1, 1, (4, 2)), rng.uniform(-1, 1, (2, 4))
+    first, second = jaxlab.initialize(5, (2, 4, 2))
+    np.testing.assert_array_equal(first.W, W1.astype(np.float32))
+    np.testing.assert_array_equal(second.W, W2.astype(np.float32))
+    assert not first.b.any()
+    assert not second.b.any()
+    # √(6 / 24) = ½
+    (wide,) = jaxlab.initialize(5, (20, 4))
+    expected = np.random.default_rng(5).uniform(-0.5, 0.5, (4, 20))
+    np.testing.assert_array_equal(wide.W, expected.astype(np.float32))
+    # With a mean output: a tenth of the last weights, b = σ⁻¹(mean) - ½ Σ W, kept off 0 and 1.
+    first, second = jaxlab.initialize(5, (2, 4, 2), mean_output=np.array([0.25, 1.0]))
+    np.testing.assert_array_equal(first.W, W1.astype(np.float32))
+    np.testing.assert_allclose(second.W, 0.1 * W2, rtol=1e-6)
+    logits = np.array([-np.log(3), np.log(999)])
+    np.testing.assert_allclose(second.b, logits - 0.05 * W2.sum(axis=1), rtol=1e-6)
+    # Inputs lie at 0, not at ½.
+    (only,) = jaxlab.initialize(5, (2, 4), mean_output=np.array([0.5, 0.25, 0.0, 0.75]))
+    np.testing.assert_allclose(only.b, [0, -np.log(3), -np.log(999), np.log(3)], rtol=1e-5)
+    np.testing.assert_allclose(only.W, 0.1 * W1, rtol=1e-6)
+
+
+def test_what_each_layer_answers():
+    # z2 = (log 3, 0): a2 = (¾, ½). z3 = 4 · ¾ - 2 · ½ - 2 = 0 and log 3: σ gives (½, ¾),
+    # softmax (¼, ¾).
+    params = (
+        Layer(np.array([[np.log(3), 0.0], [0.0, 1.0]]), np.array([0.0, -2.0])),
+        Layer(np.array([[4.0, -2.0], [0.0, 0.0]]), np.array([-2.0, np.log(3)])),
+    )
+    x = np.array([[1.0, 2.0]])
+    assert jaxlab.backprop.layer_sizes(params) == (2, 2, 2)
+    with enable_x64(True):
+        np.testing.assert_allclose(jaxlab.predict(params, x), [[0.5, 0.75]], rtol=1e-14)
+        np.testing.assert_allclose(
+            jaxlab.predict(params, x, cross_entropy), [[0.25, 0.75]], rtol=1e-14
+        )
+        z, a = jaxlab.feed_forward(params, x)
+        J = jaxlab.cost(params, x, np.array([[0.5, 0.25]]))  # ½ (¾ - ¼)²
+        np.testing.assert_allclose(J, 1 / 8, rtol=1e-14)
+    assert (z.keys(), a.keys()) == ({2, 3}, {1, 2, 3})
+    np.testing.assert_allclose(z[3], [[0, np.log(3)]], atol=1e-15)
+    np.testing.assert_allclose(a[2], [[0.75, 0.5]], rtol=1e-14)
+    assert jaxlab.backprop.layer_sizes((Layer(np.zeros((3, 5)), np.zeros(3)),)) == (5, 3)
+
+
+GOOD = {"x": np.zeros((4, 3)), "y": np.zeros((4, 2)), "W1": np.zeros((6, 3)), "b1": np.zeros(6),
+        "W2": np.zeros((2, 6)), "b2": np.zeros(2)}  # fmt: skip
+BAD = [
+    ({"W2": np.zeros((2, 5))}, "W2 has 5 columns, layer 1 has 6 units"),
+    ({"W1": np.zeros((6, 4))}, "W1 has 4 columns, x has 3 columns"),
+    ({"b1": np.zeros(1)}, "W1 has 6 rows, b1 has 1 entries"),
+    ({"y": np.zeros((4, 1))}, "y has 1 columns, the output layer has 2 units"),
+    ({"y": np.zeros((1, 2))}, "x has 4 examples, y has 1"),
+    ({"x": np.zeros(3)}, r"x has shape \(3,\)"),
+    ({"y": np.zeros(4)}, r"y has shape \(4,\)"),
+    ({"b2": np.zeros((1, 2))}, r"b2 has shape \(1, 2\)"),
+    ({"W1": np.zeros(6)}, r"W1 has shape \(6,\)"),
+    ({"x": np.zeros(())}, r"x has shape \(\)"),
+    ({"W1": np.zeros((6, 3), np.float16)}, "share one floating-point dtype, .* W1 is float16"),
+    ({"x": np.zeros((0, 3)), "y": np.zeros((0, 2))}, "at least 1 is needed"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD, ids=[message for _, message in BAD])
+def test_shapes_that_do_not_fit_are_refused_by_name(change, message):
+    arrays = {name: jnp.asarray(a, a.dtype if a.dtype == np.float16 else np.float32)
+              for name, a in (GOOD | change).items()}  # fmt: skip
+    params = (Layer(arrays["W1"], arrays["b1"]), Layer(arrays["W2"], arrays["b2"]))
+    # Past the type annotations, which would refuse some of these first: as a user calls it.
+    check = getattr(jaxlab.backprop.check_shapes, "__wrapped__", jaxlab.backprop.check_shapes)
+    with pytest.raises(ShapeError, match=message):
+        check(params, arrays["x"], arrays["y"])
+
+
+def test_no_layers_and_whole_numbers_are_refused():
+    x, y = jnp.zeros((4, 3)), jnp.zeros((4, 2))
+    with pytest.raises(ShapeError, match="params is empty"):
+        jaxlab.backprop.check_shapes((), x, y)
+    whole = [jnp.zeros(shape, jnp.int32) for shape in ((2, 3), (2,), (4, 3), (4, 2))]
+    check = getattr(jaxlab.backprop.check_shapes, "__wrapped__", jaxlab.backprop.check_shapes)
+    with pytest.raises(ShapeError, match="one floating-point dtype, but x is int32, y is int32"):
+        check((Layer(*whole[:2]),), *whole[2:])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -124,7 +212,7 @@ def test_output_error_is_the_derivative_of_the_cost(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_flat_form_is_the_same_gradient(loss):
-    sizes = (3, 4, 2)
+    sizes = (3, 4, 5, 2)
     with enable_x64(True):
         params, x, y = a_problem(0, sizes, 5)
         theta = jaxlab.flatten(params)
@@ -187,33 +275,6 @@ def test_optax_line_search_uses_it():
     params, x, y = a_problem(0, (3, 4, 2), 20, np.float32)
     trained = jaxlab.minimize(params, x, y, optimizer=optax.lbfgs(), iterations=30)
     assert trained.history[-1] < 0.7 * trained.history[0]
-
-
-GOOD = {"x": np.zeros((4, 3)), "y": np.zeros((4, 2)), "W1": np.zeros((6, 3)), "b1": np.zeros(6),
-        "W2": np.zeros((2, 6)), "b2": np.zeros(2)}  # fmt: skip
-BAD = [
-    ({"W2": np.zeros((2, 5))}, "W2 has 5 columns, layer 1 has 6 units"),
-    ({"W1": np.zeros((6, 4))}, "W1 has 4 columns, x has 3 columns"),
-    ({"b1": np.zeros(1)}, "W1 has 6 rows, b1 has 1 entries"),
-    ({"y": np.zeros((4, 1))}, "y has 1 columns, the output layer has 2 units"),
-    ({"y": np.zeros((1, 2))}, "x has 4 examples, y has 1"),
-    ({"x": np.zeros(3)}, r"x has shape \(3,\)"),
-    ({"y": np.zeros(4)}, r"y has shape \(4,\)"),
-    ({"b2": np.zeros((1, 2))}, r"b2 has shape \(1, 2\)"),
-    ({"W1": np.zeros((6, 3), np.float16)}, "share one floating-point dtype, .* W1 is float16"),
-    ({"x": np.zeros((0, 3)), "y": np.zeros((0, 2))}, "at least 1 is needed"),
-]
-
-
-@pytest.mark.parametrize(("change", "message"), BAD, ids=[message for _, message in BAD])
-def test_shapes_that_do_not_fit_are_refused_by_name(change, message):
-    arrays = {name: jnp.asarray(a, a.dtype if a.dtype == np.float16 else np.float32)
-              for name, a in (GOOD | change).items()}  # fmt: skip
-    params = (Layer(arrays["W1"], arrays["b1"]), Layer(arrays["W2"], arrays["b2"]))
-    # Past the type annotations, which would refuse some of these first: as a user calls it.
-    check = getattr(jaxlab.backprop.check_shapes, "__wrapped__", jaxlab.backprop.check_shapes)
-    with pytest.raises(ShapeError, match=message):
-        check(params, arrays["x"], arrays["y"])
 
 
 def test_the_door_is_guarded():

@@ -19,7 +19,7 @@ from jaxlab import (
     figures,
     squared_error,
 )
-from jaxlab.gradcheck.check import WITNESSES, random_params, relative_difference
+from jaxlab.gradcheck.check import WITNESSES, random_params
 
 ALL_WITNESSES = {*WITNESSES, "taylor_order"}
 UNITS, M = 4, 7
@@ -267,12 +267,3 @@ def test_a_gradient_of_another_form_is_refused():
         check_gradients(one_short, params, x, y, cost=jaxlab.cost)
     with pytest.raises(OptionError, match="coordinates is 0"):
         check_gradients(jaxlab.cost_and_grad, params, x, y, cost=jaxlab.cost, coordinates=0)
-
-
-def test_relative_difference():
-    a = np.array([3.0, 4.0])
-    assert relative_difference(a, a) == 0
-    assert relative_difference(np.zeros(2), np.zeros(2)) == 0
-    assert relative_difference(a, 3 * a) == 0.5
-    assert relative_difference(a, -a) == np.inf
-    assert relative_difference(a, np.array([np.nan, 4])) == np.inf

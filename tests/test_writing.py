@@ -36,7 +36,7 @@ def result(seed: int) -> results.Result:
 @pytest.fixture
 def text_figures(monkeypatch):
     monkeypatch.setattr(figures, "save", lambda figure, path: path.write_text(figure))
-    monkeypatch.setattr(results, "environment", dict)
+    monkeypatch.setattr(results, "environment", lambda: {"packages": {}})
 
 
 def seed_of(folder: Path) -> int | None:
@@ -93,7 +93,7 @@ sys.path.insert(0, sys.argv[1])
 from jaxlab import figures, results
 from test_writing import result
 figures.save = lambda figure, path: path.write_text(figure)
-results.environment = dict
+results.environment = lambda: {"packages": {}}
 print("ready", flush=True)
 for _ in range(60):
     result(int(sys.argv[3])).save(sys.argv[2], seconds=0.0)

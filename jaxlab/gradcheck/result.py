@@ -31,7 +31,7 @@ class BlockCheck:
     diff: dict[str, float]
     taylor_order: float | None
     objections: tuple[str, ...]
-    directions: int = 0
+    directions: int
 
     @property
     def ok(self) -> bool:

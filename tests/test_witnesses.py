@@ -1,0 +1,250 @@
+"""What the witnesses say of costs that are known: noise, steps that are too long, kinks."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlab.gradcheck import numerical, witnesses
+from jaxlab.gradcheck.functions import Problem
+from jaxlab.gradcheck.numerical import PlainCost
+from jaxlab.gradcheck.witnesses import FLOAT32, FLOAT32_GRADIENT, FLOAT64, Precision
+from jaxlab.precision import enable_x64
+
+THETA = np.array([2.0, 1.0])
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with enable_x64(True):
+        yield
+
+
+def quartic(t, data=()):
+    """∂J/∂θ = (4 t0³, 9 t1²) = (32, 9); J = 24."""
+    return t[0] ** 4 + 3 * t[1] ** 3 + 5
+
+
+def problem(J, theta=THETA, rules=()):
+    theta = np.asarray(theta, float)
+    return Problem(
+        ["theta"], [theta.shape], theta, np.zeros(theta.shape), 0.0, J, (), frozenset(rules),
+        float32_cost=False, float32_gradient=False,
+    )  # fmt: skip
+
+
+def heard(J, mine, theta=THETA, exact=None, precision=FLOAT64, moves=None, **options):
+    moves = np.arange(len(mine)) if moves is None else moves
+    here = problem(J, theta)
+    J0 = numerical.cost_at(J, here.theta, ())
+    mine = np.array(mine, float)
+    return witnesses.hear(here, moves, mine, exact, precision, J0, complex_step=False, **options)
+
+
+def test_along_coordinates_and_directions():
+    g = np.array([1.0, 2.0, np.nan])
+    np.testing.assert_array_equal(witnesses.along(g, np.array([1, 0])), [2, 1])
+    np.testing.assert_array_equal(witnesses.along(g, np.array([[3.0, 1, 0], [0, -1, 0]])), [5, -2])
+    assert np.isnan(witnesses.along(g, np.array([[1.0, 0, 1]]))).all()
+
+
+def test_where_the_lines_are_drawn():
+    double, single = (float(np.finfo(dtype).eps) for dtype in (np.float64, np.float32))
+    assert FLOAT64 == Precision("float64", double, double, 5e-4, 1e-6, 1e-9, 1e-6, 1e-8)
+    assert FLOAT32 == Precision("float32", single, single, 3e-2, 1e-2, 1e-4, 1e-2, 1e-5)
+    assert FLOAT32_GRADIENT == Precision("float32", double, single, 5e-4, 1e-6, 1e-4, 1e-4, 1e-5)
+
+
+def test_what_rounding_may_cost():
+    eps = 2.0**-52
+    n, error = numerical.central_differences(PlainCost(quartic), THETA, (), np.arange(2))
+    answer = heard(PlainCost(quartic), [32, 9])
+    np.testing.assert_array_equal(answer.mine, [32, 9])
+    np.testing.assert_array_equal(answer.theirs["finite_difference"], n)
+    assert answer.theirs.keys() == {"finite_difference"}
+    # The largest number around is the derivative 32, above J = 24.
+    assert answer.rounding == pytest.approx(10 * eps * 32)
+    np.testing.assert_allclose(answer.error, error + 10 * eps * 32 / numerical.STEP, rtol=1e-12)
+    assert answer.judged.all()
+    assert answer.kinks == 0
+    # J itself where it is larger, 1 where all is small, and what jax.grad says.
+    large = heard(PlainCost(lambda t: quartic(t) + 1000), [32, 9])
+    assert large.rounding == pytest.approx(10 * eps * 1024)
+    small = heard(PlainCost(lambda t: 1e-3 * quartic(t)), [32e-3, 9e-3])
+    assert small.rounding == pytest.approx(10 * eps * 32e-3)
+    np.testing.assert_allclose(small.error, 1e-3 * error + 10 * eps / numerical.STEP, rtol=1e-5)
+    exact = heard(PlainCost(quartic), [32, 9], exact=np.array([32.0, 99.0]))
+    assert exact.rounding == pytest.approx(10 * eps * 99)
+    np.testing.assert_array_equal(exact.theirs["autograd"], [32, 99])
+    # In float32 J's size is not what the gradient's rounding comes from.
+    single = heard(PlainCost(quartic), [32, 9], precision=FLOAT32)
+    assert single.rounding == pytest.approx(10 * 2.0**-23 * 32, rel=1e-3)
+
+
+def test_two_points_where_asked():
+    answer = heard(PlainCost(quartic), [32, 9], two_point=True)
+    n = numerical.two_point_differences(PlainCost(quartic), THETA, (), np.arange(2))
+    better, _ = numerical.central_differences(PlainCost(quartic), THETA, (), np.arange(2))
+    np.testing.assert_array_equal(answer.theirs["finite_difference"], n)
+    noise = 10 * 2.0**-52 * 32 / numerical.TWO_POINT_STEP
+    np.testing.assert_allclose(answer.error, np.abs(n - better).max() + noise, rtol=1e-6)
+
+
+def test_split_gives_every_block_its_part():
+    whole = witnesses.Testimony(
+        mine=np.arange(5.0), theirs={"autograd": np.arange(5.0) + 10}, error=np.arange(5.0) + 20,
+        rounding=0.5, judged=np.array([True, False, True, True, False]), kinks=3,
+    )  # fmt: skip
+    first, second = witnesses.split(whole, [2, 3])
+    np.testing.assert_array_equal(first.mine, [0, 1])
+    np.testing.assert_array_equal(second.mine, [2, 3, 4])
+    np.testing.assert_array_equal(second.theirs["autograd"], [12, 13, 14])
+    np.testing.assert_array_equal(first.error, [20, 21])
+    np.testing.assert_array_equal(second.judged, [True, True, False])
+    assert (first.kinks, second.kinks, first.rounding) == (3, 0, 0.5)
+
+
+def test_suspects_the_worst_first():
+    one = np.array([3.0, 4.0, 0.0, 0.0])  # typical: 5 / 2
+    other = one + np.array([0.01, -0.3, 0.26, np.nan])
+    np.testing.assert_array_equal(witnesses._suspects(one, other, 0.1, 0.0), [3, 1, 2])
+    np.testing.assert_array_equal(witnesses._suspects(one, other, 0.1, 0.02), [3, 1])
+    np.testing.assert_array_equal(witnesses._suspects(one, other, 0.0, 0.0), [3, 1, 2, 0])
+    assert witnesses._suspects(np.zeros(0), np.zeros(0), 0.1, 0.0).size == 0
+    infinite = np.array([1.0, np.inf])
+    np.testing.assert_array_equal(witnesses._suspects(infinite, np.ones(2), 0.1, 0.0), [1])
+
+
+def agreement(theirs, error=0.0, judged=None, rules=()):
+    theirs = {who: np.array(n, float) for who, n in theirs.items()}
+    n = len(theirs["finite_difference"])
+    answer = witnesses.Testimony(
+        np.zeros(n), theirs, np.full(n, error), 0.0,
+        np.ones(n, bool) if judged is None else np.array(judged), 0,
+    )  # fmt: skip
+    return witnesses.unfit_witnesses([answer], problem(PlainCost(quartic), rules=rules), FLOAT64)
+
+
+def test_which_witness_is_unfit():
+    right = [3.0, 4.0]
+    assert agreement({"finite_difference": right}) == set()
+    assert agreement({"finite_difference": right, "autograd": [3, 5]}) == set()
+    assert agreement({"finite_difference": right, "autograd": [3, 4]}, rules=["custom"]) == set()
+    assert agreement({"finite_difference": right, "autograd": [3, 5]}, rules=["custom"]) == {
+        "autograd"
+    }
+    assert agreement({"finite_difference": right, "complex_step": right}) == set()
+    assert agreement({"finite_difference": right, "complex_step": [3, 5]}) == {"complex_step"}
+    # What the differences cannot see, what they may cost, and what was not judged do not count.
+    assert agreement({"finite_difference": right, "complex_step": [3, 4 + 1e-6]}) == set()
+    assert agreement({"finite_difference": right, "complex_step": [3, 4 + 1e-4]}) == {
+        "complex_step"
+    }
+    assert agreement({"finite_difference": right, "complex_step": [3, 5]}, error=0.8) == set()
+    assert agreement({"finite_difference": right, "complex_step": [3, 5]}, error=0.6) == {
+        "complex_step"
+    }
+    assert agreement(
+        {"finite_difference": right, "complex_step": [3, 5]}, judged=[True, False]
+    ) == set()  # fmt: skip
+    # Beside jax.grad a complex step must be exact, unless jax.grad itself is off.
+    both = {"finite_difference": right, "autograd": right, "complex_step": [3, 4 + 1e-7]}
+    assert agreement(both) == {"complex_step"}
+    assert agreement(both | {"complex_step": [3, 4 + 1e-12]}) == set()
+    assert agreement(both | {"autograd": [3, 5]}) == set()
+    # A rule that is wrong leaves the differences to judge the complex step.
+    wrong_rule = both | {"autograd": [3, 5]}
+    assert agreement(wrong_rule, rules=["custom"]) == {"autograd"}
+    assert agreement(wrong_rule | {"complex_step": [3, 5]}, rules=["custom"]) == {
+        "autograd", "complex_step"
+    }  # fmt: skip
+
+
+def test_a_step_over_a_kink_is_shortened():
+    kink = 2 - 1e-4  # within the step of 5e-4, beyond a tenth of it
+
+    def J(t):
+        return np.maximum(t[0] - kink, 0) + t[1] ** 2
+
+    answer = heard(PlainCost(J), [1, 2])
+    np.testing.assert_allclose(answer.theirs["finite_difference"], [1, 2], rtol=1e-9)
+    assert answer.kinks == 1
+    noise = 10 * 2.0**-52 * 2
+    assert answer.error[0] == pytest.approx(noise / (numerical.STEP / 10), rel=0.5)
+    assert answer.judged.all()
+    # Nearer than a tenth of the step: a hundredth is taken.
+    near = heard(PlainCost(lambda t: np.maximum(t[0] - 2 + 2e-5, 0) + t[1] ** 2), [1, 2])
+    np.testing.assert_allclose(near.theirs["finite_difference"], [1, 2], rtol=1e-8)
+    assert near.kinks == 1
+    assert near.error[0] == pytest.approx(noise / (numerical.STEP / 100), rel=0.5)
+    # Where the gradient is wrong, the differences stay as they are.
+    wrong = heard(PlainCost(quartic), [31, 9])
+    n, _ = numerical.central_differences(PlainCost(quartic), THETA, (), np.arange(2))
+    np.testing.assert_array_equal(wrong.theirs["finite_difference"], n)
+    assert wrong.kinks == 0
+
+
+def test_a_step_that_is_too_long_is_shortened_but_crosses_no_kink():
+    steep = PlainCost(lambda t: np.sin(1000 * t[0]) / 1000 + t[1])
+    mine = [np.cos(2000.0), 1]
+    answer = heard(steep, mine)
+    np.testing.assert_allclose(answer.theirs["finite_difference"], mine, rtol=1e-6)
+    assert answer.kinks == 0
+
+
+def test_more_suspects_than_are_looked_at_first():
+    n = 2 * witnesses.PROBES
+    theta = np.where(np.arange(n) % 2, 1e-4, 1.0)  # every other one beside the kink at 0
+    relu = PlainCost(lambda t: np.maximum(t, 0).sum())
+    answer = heard(relu, np.ones(n), theta=theta)
+    np.testing.assert_allclose(answer.theirs["finite_difference"], np.ones(n), rtol=1e-6)
+    assert answer.kinks == n // 2
+    answer = heard(relu, np.ones(n), theta=np.full(n, 1e-4))
+    np.testing.assert_allclose(answer.theirs["finite_difference"], np.ones(n), rtol=1e-6)
+    assert answer.kinks == n
+
+
+def test_bends_over_a_kink_or_none():
+    h, moves = 1e-3, np.arange(2)
+
+    def bends(J, theta, noise=1e-18):
+        at = (PlainCost(J), np.asarray(theta, float), ())
+        return witnesses._bends(at, moves, h, noise).tolist()
+
+    # At the kink, beside it within h, within 2h, beyond; and a parabola.
+    for distance, bent in ((0.0, True), (0.5e-3, True), (1.5e-3, True), (3e-3, False)):
+        assert bends(lambda t, d=distance: abs(t[0] + d) + t[1] ** 2, [0, 0]) == [bent, False]
+    # Noise hides a bend.
+    assert bends(lambda t: abs(t[0]) + t[1] ** 2, [0, 0], noise=1.0) == [False, False]
+
+
+def test_on_a_kink_every_gradient_between_both_sides_is_let_through():
+    J = PlainCost(lambda t: np.maximum(t[0], 0) * 2 - t[1])  # slopes 0 and 2
+    for mine, judged in ((0, False), (0.5, False), (2, False), (-0.01, True), (2.01, True)):
+        answer = heard(J, [mine, -1], theta=[0, 1])
+        assert answer.judged.tolist() == [judged, True]
+    # No kink: a wrong gradient is judged, whatever it is; NaN is never excused.
+    assert heard(PlainCost(quartic), [31, 9]).judged.all()
+    assert heard(J, [np.nan, -1], theta=[0, 1]).judged.all()
+    # A direction over a kink is never judged.
+    answer = heard(J, [99, -1], theta=[0, 1], moves=np.array([[1.0, 0], [0, 1]]))
+    assert answer.judged.tolist() == [False, True]
+
+
+def test_more_kinks_than_are_looked_at_first():
+    n = witnesses.PROBES + 5
+    relu = PlainCost(lambda t: np.maximum(t, 0).sum())
+    assert not heard(relu, np.full(n, 0.25), theta=np.zeros(n)).judged.any()
+    assert heard(relu, np.full(n, 1.25), theta=np.zeros(n)).judged.all()
+
+
+def test_jax_costs_are_heard_by_all_three():
+    def J(t, data):
+        return jnp.sum(t**3)
+
+    here = problem(J)
+    answer = witnesses.hear(
+        here, np.arange(2), np.array([12.0, 3.0]), np.array([12.0, 3.0]), FLOAT64, 9.0,
+        complex_step=True,
+    )  # fmt: skip
+    assert set(answer.theirs) == {"finite_difference", "complex_step", "autograd"}
+    np.testing.assert_allclose(answer.theirs["complex_step"], [12, 3], rtol=1e-15)

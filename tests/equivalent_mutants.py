@@ -44,7 +44,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "compiled or not, J is the same",
     (
         NUMERICAL,
-        "parts.append(np.asarray(rows).reshape(chunk * chunks, *rows.shape[2:])[: len(here)])",
+        "return np.asarray(rows).reshape(chunk * chunks, *rows.shape[2:])[: len(here)]",
         "sign turned",
     ): "reshape finds out a length that is negative",
     (

@@ -20,6 +20,7 @@ from jaxlab.convnet.training import STEPS_A_CALL, Trainer
 from jaxlab.data.mnist import load_mnist
 from jaxlab.errors import OptionError, OutputError
 from jaxlab.exercises import ex7
+from jaxlab.precision import enable_x64
 
 TINY = Recipe(channels=(4, 4, 8), epochs=2.5, batch_size=16)
 

@@ -192,7 +192,7 @@ def test_naming_allows_what_the_differences_leave_open():
     def named(error, exact=None, m=5, right=right):
         answers = [said({"finite_difference": 0.0}, error=error)]
         return [mistake.id for mistake in verdict._named(
-            here, [block], answers, mine, right, exact, m, (), FLOAT64)]  # fmt: skip
+            here, [block], answers, mine, right, exact, m, FLOAT64)]  # fmt: skip
 
     # Errors of 13 · 1e-3 and 13 · 1e-6 in all; and more than 1 % explains everything.
     assert named(13e-3 / 3**0.5) == ["factor"]

@@ -109,7 +109,7 @@ def _fit(J, points, call: Call, network: Network, layout: Layout, tolerance) -> 
     if abs(solution[0]) * scale[0] <= tolerance * size:
         return None
     decay = {
-        name: _exact_decay(c, call, tolerance)
+        name: _exact_decay(float(c), call, tolerance)
         for name, c, length in zip(blocks, solution[1:], scale[1:], strict=True)
         if abs(c) * length > 1e3 * tolerance * size
     }
@@ -121,13 +121,13 @@ def _fit(J, points, call: Call, network: Network, layout: Layout, tolerance) -> 
 def _exact(value: float, call: Call, tolerance: float) -> float:
     m, K = len(call.x), call.sizes[-1]
     nice = [s * n for n in (1, 2, 0.5, 1 / K, 2 / K) for s in (1 / m, 1, -1 / m, -1)]
-    return next((v for v in nice if abs(v - value) <= tolerance * abs(v)), value)
+    return float(next((v for v in nice if abs(v - value) <= tolerance * abs(v)), value))
 
 
 def _exact_decay(value: float, call: Call, tolerance: float) -> float:
     m, lam = len(call.x), call.decay
     nice = [lam * f for f in (1, 2, 0.5, 1 / m, 2 / m, 0.5 / m)] if lam else []
-    return next((v for v in nice if abs(v - value) <= 1e4 * tolerance * abs(v)), value)
+    return float(next((v for v in nice if abs(v - value) <= 1e4 * tolerance * abs(v)), value))
 
 
 def points_needed(sizes: tuple[int, ...]) -> int:

@@ -34,7 +34,7 @@ HOURS = 7200
 
 
 def forget_programs(place: wholeness.Place, random: random.Random) -> None:
-    for path in (place.caches / "jaxlab" / "compiled").glob("*-cache"):
+    for path in (place.caches / "jaxlab" / "compiled").glob("*.verified"):
         if random.random() < 0.2:
             path.unlink()
 

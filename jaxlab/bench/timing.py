@@ -1,5 +1,6 @@
 """How long several ways of doing the same work take, and what the machine could do at best."""
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -52,7 +53,7 @@ class Row:
 def take_turns(
     contenders: Mapping[str, Callable[[], object]], *, blocks: int = 15
 ) -> dict[str, Timing]:
-    """Times of each contender, called in turn in blocks of calls.
+    """Times of each contender, called in turn in blocks of calls, each time in another order.
 
     A change in the machine's speed meets all of them alike. Each must return when its work is
     done. A block has as many calls as take about 30 ms, one at least, after a pause in which the
@@ -64,10 +65,14 @@ def take_turns(
         call()
         calls[who] = max(1, round(BLOCK_SECONDS / max(_seconds(call, 1), 1e-9)))
     times: dict[str, list[float]] = {who: [] for who in contenders}
+    order, dice = list(contenders), random.Random(0)
     for _ in range(blocks):
-        for who, call in contenders.items():
+        dice.shuffle(order)
+        for who in order:
             time.sleep(PAUSE_SECONDS)
-            times[who].append(_seconds(call, calls[who]))
+            if calls[who] > 1:
+                contenders[who]()  # what the others did to the caches is no part of it
+            times[who].append(_seconds(contenders[who], calls[who]))
     return {
         who: Timing(statistics.median(own), min(own), first[who], calls[who] * blocks)
         for who, own in times.items()

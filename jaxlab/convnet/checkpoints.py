@@ -29,6 +29,8 @@ from jaxlab.errors import OutputError
 from jaxlab.writing import locked
 
 KEPT = 2
+# What Orbax writes beside the numbers, at most.
+DESCRIPTION_BYTES = 1 << 18
 DIGESTS = "sha256"
 
 
@@ -97,6 +99,8 @@ class Checkpoints:
                 # What is in it, not the folder: that is what `claimed` has locked.
                 for old in self._folder.glob("*"):
                     shutil.rmtree(old, ignore_errors=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _check_room(self._folder, state)
             digests = {"state": _digest_of_state(state), "notes": _digest_of_notes(notes)}
             args = ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
@@ -119,8 +123,9 @@ class Checkpoints:
         if self._manager is None:
             import orbax.checkpoint as ocp
 
-            # Orbax tells of every file it writes, through absl's logger.
-            logging.getLogger("absl").setLevel(logging.ERROR)
+            # Orbax tells of every file it writes, through absl's logger, and of every error that
+            # it raises as well.
+            logging.getLogger("absl").setLevel(logging.CRITICAL)
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=KEPT,
                 enable_async_checkpointing=False,
@@ -128,6 +133,13 @@ class Checkpoints:
             )
             self._manager = ocp.CheckpointManager(self._folder, options=options)
         return self._manager
+
+
+def _check_room(folder: Path, state: State) -> None:
+    """Raises `OSError` where the disk is too full. Orbax's threads would end in tracebacks."""
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + DESCRIPTION_BYTES
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise OSError(f"it takes {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free")
 
 
 @contextmanager

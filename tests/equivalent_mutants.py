@@ -4,6 +4,7 @@ _CONSTANT = "the maximum cancels in the softmax and so in its derivative; a cons
 _UNUSED = "δ1 as well, which no gradient takes"
 _SIZE = "how many numbers are held at once: time and memory, never the result"
 _NEVER_ONE = "ceil(n / k) of n >= 1 moves is at least 1 already"
+_WORKERS = "how many compiled calls run at a time, never what they return"
 _TINY = "nothing is subtracted: every tiny step gives the same digits"
 
 NUMERICAL = "gradcheck/numerical.py"
@@ -28,6 +29,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (NUMERICAL, _MOST, "min → max"): _SIZE,
     (NUMERICAL, _MOST, "// → *"): _SIZE,
     (NUMERICAL, _MOST, "sign turned"): _SIZE,
+    (NUMERICAL, "with ThreadPoolExecutor(2) as pool:", "2 → 3"): _WORKERS,
+    (NUMERICAL, "with ThreadPoolExecutor(2) as pool:", "2 → 1"): _WORKERS,
     (NUMERICAL, "chunk = max(min(most, len(moves)), 1)", "1 → 2"): _SIZE,
     (NUMERICAL, _CALLS, "// → *"): _SIZE,
     (NUMERICAL, _CALLS, "1 → 2"): _SIZE,

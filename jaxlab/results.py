@@ -66,7 +66,7 @@ class Result:
             "problems": list(self.problems),
         }
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        try:
+        with writing.said(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with writing.workplace(folder) as temporary:
                 writing.move_in(folder)
@@ -75,11 +75,6 @@ class Result:
                 (temporary / "result.json").write_bytes(text.encode("utf-8", "replace"))
                 os.replace(temporary, folder / writing.WHOLE)
                 writing.move_in(folder)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {folder}: {error.strerror or error}; "
-                "choose another folder with --out, or make room"
-            ) from error
         return folder
 
     def _repr_html_(self) -> str:

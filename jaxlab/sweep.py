@@ -52,7 +52,7 @@ def fit_together(
     trained = fit(
         side_by_side(networks),
         x,
-        jnp.tile(y, (1, len(networks))),
+        np.tile(y, (1, len(networks))),
         seed=seed,
         optimizer=_within_blocks(optimizer, sizes),
         epochs=epochs,
@@ -72,7 +72,7 @@ def predict_together(
 
 def side_by_side(networks: Sequence[Params]) -> Params:
     """The wide network whose outputs are those of all networks, one after the other."""
-    # NumPy here and below: JAX would compile a program for every shape of every part.
+    # NumPy, as in all of this file: JAX would compile a program for every shape of every part.
     first, *others = zip(*networks, strict=True)
     return (
         Layer(np.concatenate([W for W, _ in first]), np.concatenate([b for _, b in first])),

@@ -97,10 +97,18 @@ def write_whole(
 
     otherwise: what the user can do then, besides making room.
     """
+    with said(path, otherwise), workplace(path.parent) as temporary:
+        (temporary / path.name).write_bytes(content)
+        os.replace(temporary / path.name, path)
+
+
+@contextmanager
+def said(path: Path, otherwise: str = "choose another folder with --out") -> Iterator[None]:
+    """Where something cannot be written to `path`, an `OutputError` says so, and what to do."""
     try:
-        with workplace(path.parent) as temporary:
-            (temporary / path.name).write_bytes(content)
-            os.replace(temporary / path.name, path)
+        yield
+    except OutputError:  # an OSError too, which has been said
+        raise
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}; {otherwise}, or make room"

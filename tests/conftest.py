@@ -19,6 +19,22 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture
+def float64():
+    """Numbers of 16 digits for one test."""
+    from jaxlab.precision import enable_x64  # only now: the types of what is imported are checked
+
+    with enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def standard_promotion():
+    """optax's Adam raises a float to an integer power, which strict promotion refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The package as it would be published."""

@@ -5,19 +5,15 @@ import pytest
 
 from jaxlab.gradcheck import numerical
 from jaxlab.gradcheck.numerical import PlainCost
-from jaxlab.precision import enable_x64
 
 THETA = np.array([2.0, 1.0])
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    with enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def quartic(t, data=()):
-    """∂J/∂θ = (4 t0³, 9 t1²) = (32, 9), third derivatives (24 t0, 18) = (48, 18)."""
+    """∂J/∂θ = (4 t0³, 9 t1²) = (32, 9), third derivatives (24 t0, 18) = (48, 18); J = 24."""
     return t[0] ** 4 + 3 * t[1] ** 3 + 5
 
 

@@ -11,12 +11,7 @@ from jaxlab import OptionError, cross_entropy
 from jaxlab.exercises.common import answers, training_problems
 from jaxlab.exercises.ex2 import shifted
 
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """optax's Adam raises a float to an integer power, which strict promotion refuses."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import pytest
 
 from jaxlab.exercises import ex1, ex2, ex3, ex4, ex5, ex6, ex7
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """optax's Adam raises a float to an integer power, which strict promotion refuses."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("standard_promotion")]
 
 
 def holds(check):

@@ -9,12 +9,7 @@ import pytest
 import jaxlab
 from jaxlab import ShapeError, sweep
 
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """optax's Adam raises a float to an integer power, which strict promotion refuses."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 @pytest.fixture(scope="module")

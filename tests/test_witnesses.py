@@ -3,25 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_numerical import THETA, quartic
 
 from jaxlab.gradcheck import numerical, witnesses
 from jaxlab.gradcheck.functions import Problem
 from jaxlab.gradcheck.numerical import PlainCost
 from jaxlab.gradcheck.witnesses import FLOAT32, FLOAT32_GRADIENT, FLOAT64, Precision
-from jaxlab.precision import enable_x64
 
-THETA = np.array([2.0, 1.0])
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with enable_x64(True):
-        yield
-
-
-def quartic(t, data=()):
-    """∂J/∂θ = (4 t0³, 9 t1²) = (32, 9); J = 24."""
-    return t[0] ** 4 + 3 * t[1] ** 3 + 5
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def problem(J, theta=THETA, rules=()):

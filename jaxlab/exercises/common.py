@@ -98,21 +98,19 @@ def train(
     on_progress: Callable[[int, float, Params], None] = lambda step, J, params: None,
 ) -> Trained:
     """Trains by the method of the options: y holds the targets, None for an autoencoder."""
-    inputs = jnp.asarray(x)
-    targets = None if y is None else jnp.asarray(y)
     if config.method == "lbfgs":
         return minimize(
             params,
-            inputs,
-            inputs if targets is None else targets,
+            x,
+            x if y is None else y,
             loss=loss,
             iterations=config.iterations,
             on_progress=on_progress,
         )
     return fit(
         params,
-        inputs,
-        targets,
+        x,
+        y,
         seed=seed,
         optimizer=_adam(config, len(x)),
         epochs=config.epochs,
@@ -138,8 +136,8 @@ def train_together(
         return [train(config, network, x, y, seed=seed).params for network in networks]
     return fit_together(
         networks,
-        jnp.asarray(x),
-        jnp.asarray(y),
+        x,
+        y,
         seed=seed,
         optimizer=_adam(config, len(x)),
         epochs=config.epochs,

@@ -59,18 +59,10 @@ def write(
         "command": command,
     }
     path = out / "lab3.pdf"
-    try:
-        # Beside the report, so that the next run finds what a kill leaves.
-        with writing.workplace(out) as root:
-            (root / path.name).write_bytes(_set(root, out, data))
-            os.replace(root / path.name, path)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder with --out, "
-            "or make room"
-        ) from error
+    # Beside the report, so that the next run finds what a kill leaves.
+    with writing.said(path), writing.workplace(out) as root:
+        (root / path.name).write_bytes(_set(root, out, data))
+        os.replace(root / path.name, path)
     return path
 
 

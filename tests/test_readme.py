@@ -41,7 +41,7 @@ RULES = (
          f"{MINUTES}, and tests of commands run an installed wheel anyway", slow=True),
     Rule(r"python3 -m venv .* && \.venv/bin/pip install -e '\.\[test\]'( && .*)?", None,
          "<!-- test command -->"),
-    Rule(r"\.venv/bin/python -m pytest", None, "<!-- test command -->"),
+    Rule(r"\.venv/bin/python -m pytest tests/test_backprop.py", None, "<!-- test command -->"),
     Rule(r"\.venv/bin/ruff format \. && \.venv/bin/ruff check \. && \.venv/bin/mypy", None,
          ".venv/bin/ruff format --check .\n.venv/bin/ruff check .\n.venv/bin/mypy"),
     Rule(r"jaxlab (all|report)( .*)?", r"jaxlab \1\2 --quick", MINUTES, slow=True),

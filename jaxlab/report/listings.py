@@ -36,7 +36,7 @@ LINES = {
     "delta_out": ("_half_squared_distance_error", r"return .*"),
     "delta": ("cost_and_grad", r"delta\[l\] = .*"),
     "W": ("cost_and_grad", r"W=[^,]*"),
-    "b": ("cost_and_grad", r"b=[^,]* / m"),
+    "b": ("cost_and_grad", r"b=.*axis=0\)"),
     "softmax": ("softmax", r"return .*"),
     "cross_entropy": ("_cross_entropy", r"return .*"),
     "cross_entropy_error": ("_cross_entropy_error", r"return .*"),

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Float
-from scipy.linalg import block_diag
 
 from jaxlab.backprop import Inputs, Layer, Outputs, Params, check_shapes, layer_sizes, predict
 from jaxlab.optimize import fit
@@ -72,6 +71,8 @@ def predict_together(
 
 def side_by_side(networks: Sequence[Params]) -> Params:
     """The wide network whose outputs are those of all networks, one after the other."""
+    from scipy.linalg import block_diag  # 0.2 s of importing, which other exercises need not wait
+
     # NumPy, as in all of this file: JAX would compile a program for every shape of every part.
     first, *others = zip(*networks, strict=True)
     return (

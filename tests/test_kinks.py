@@ -148,7 +148,7 @@ def test_a_kink_bends_wherever_it_is_within_reach():
         assert found.tolist() == [bent, False]
 
 
-def test_on_a_kink_every_gradient_between_both_sides_is_let_through():
+def test_on_a_kink_every_gradient_between_both_sides_is_right():
     J = PlainCost(lambda t: np.maximum(t[0], 0) * 2 - t[1])  # slopes 0 and 2
     for mine, judged in (
         (0, False), (0.5, False), (2, False), (-1e-6, False), (2 + 1e-6, False),
@@ -172,7 +172,7 @@ def test_what_is_no_kink():
         return heard(J, [slope], theta=[at], moves=moves).judged.tolist()
 
     along = np.ones((1, 1))
-    assert sides(0, 1, slope=0.7, moves=along) == [False]
+    assert sides(0, 1, slope=0.7, moves=along) == sides(1, 0, slope=0.7, moves=along) == [False]
     # Slopes that differ by less than a thousandth, as they do where J curves.
     assert sides(1, 1.0001, slope=1.00005) == [True]
     assert sides(-1, -1.0001, slope=-1.00005) == [True]

@@ -64,7 +64,7 @@ def main() -> int:
     for name in IMPORTED:
         importlib.import_module(name)
     found: dict[str, list[Mutant]] = {"killed": [], "timeout": [], "equivalent": [], "survived": []}
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False, soft_wrap=True)
     with tempfile.TemporaryDirectory() as folder:
         prepare(folder)
         # Drawn by hand: a thread that draws it would not survive the forks.

@@ -155,7 +155,7 @@ def test_what_is_small():
 
 
 def test_seconds_are_of_four_calls_a_coordinate(monkeypatch):
-    clock = [0.0]
+    clock = [7.0]
 
     def J(t):  # half a second
         clock[0] += 0.5

@@ -270,7 +270,7 @@ def _directions(problem: Problem, rng: np.random.Generator) -> np.ndarray:
 
     So each unit's z moves by about as much as its inputs are large, however many they are.
     """
-    directions = np.zeros((DIRECTIONS, problem.g.size))
+    directions = np.empty((DIRECTIONS, problem.g.size))
     for shape, span in zip(problem.shapes, problem.spans, strict=True):
         d = rng.standard_normal((DIRECTIONS, *(shape or (1,))))
         rows = np.linalg.norm(d, axis=-1, keepdims=True) if len(shape) > 1 else 1.0

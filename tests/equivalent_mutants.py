@@ -7,10 +7,37 @@ _NEVER_ONE = "ceil(n / k) of n >= 1 moves is at least 1 already"
 _WORKERS = "how many compiled calls run at a time, never what they return"
 _TINY = "nothing is subtracted: every tiny step gives the same digits"
 
+_MIRRORED = "the same points on both sides of θ, the other side first"
+_EVEN = "its square is the same"
+_MARGIN = "between rounding or a smooth cost and a kink lie factors of a hundred and more"
+_STEP = "any step well below the first one will do"
+_FAR = "what is not a number is apart by ∞, above any line"
+_TIME = "how much is looked at before, or in place of, the rest: time, never right or wrong"
+_NOTHING = "stands for a length of zero, so that nothing is divided by zero"
+_EITHER = "a random direction and the opposite one are as likely"
+
 NUMERICAL = "gradcheck/numerical.py"
 _LARGEST = "return jax.lax.stop_gradient(z.real.max(axis=1, keepdims=True)).astype(z.dtype)"
 _MOST = "most = min(MOST_COORDINATES_AT_ONCE, MOST_NUMBERS_AT_ONCE // (theta.size * points))"
 _CALLS = "calls = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)"
+
+WITNESSES = "gradcheck/witnesses.py"
+_NEAR = "near, _ = numerical.central_differences(*at, here, step=h / 10)"
+_NEAREST = "nearest, _ = numerical.central_differences(*at, here, step=h / 100)"
+_OFFSETS = "offsets = h * np.array([-2.0, -1.0, -0.01, 0.0, 0.01, 1.0, 2.0])"
+_UNSURE = "unsure = ~(np.abs(near - nearest) <= noise / h * 110)"
+_ROUNDING = "rounding = np.where(unsure, noise / h * 100, noise / h * 10)"
+_CHANGED = "changed = ~(np.abs(value - n[these]) <= 10 * rounding) & np.isfinite(value)"
+_WIDE = (
+    "wide = np.maximum(np.abs(left + right - 2 * J0), np.abs(far + far_right - 2 * J0) / 4) / h**2"
+)
+_CLOSE = "close = np.abs(near_left + near_right - 2 * J0) / (0.01 * h) ** 2"
+_BENDS = "return (wide > 3 * close + hidden) | (close > 3 * wide + hidden)"
+_ROOM = "jump, room = np.abs(right - left), 3 * noise / h"
+
+VERDICT = "gradcheck/verdict.py"
+_LENGTH = "np.linalg.norm(wrong[n].error) / max(float(np.linalg.norm(right[n])), 1e-300)"
+_ROWS = "directions[:, span] = (d / rows).reshape(DIRECTIONS, -1)"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("backprop.py", "for l in range(L - 1, 1, -1):", "1 → 0 (2)"): _UNUSED,
@@ -55,4 +82,44 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "return _in_chunks(_complex_step, J, theta, data, moves, step, 1, advance)",
         "1 → 2",
     ): _SIZE,
+    (WITNESSES, "PROBES = 64", "64 → 65"): _TIME,
+    (WITNESSES, "PROBES = 64", "64 → 63"): _TIME,
+    (
+        WITNESSES,
+        "typical = np.sqrt(np.mean(np.square(finite))) if finite.size else 0.0",
+        "0.0 → 1.0",
+    ): _FAR,
+    (WITNESSES, _NEAR, "sign turned"): _MIRRORED,
+    (WITNESSES, _NEAR, "10 → 11"): _STEP,
+    (WITNESSES, _NEAREST, "sign turned"): _MIRRORED,
+    (WITNESSES, _NEAREST, "100 → 101"): _STEP,
+    (WITNESSES, _NEAREST, "100 → 99"): _STEP,
+    (WITNESSES, _UNSURE, "110 → 111"): _MARGIN,
+    (WITNESSES, _UNSURE, "110 → 109"): _MARGIN,
+    (WITNESSES, _ROUNDING, "100 → 101"): _MARGIN,
+    (WITNESSES, _ROUNDING, "100 → 99"): _MARGIN,
+    (WITNESSES, _ROUNDING, "10 → 11"): _MARGIN,
+    (WITNESSES, _ROUNDING, "10 → 9"): _MARGIN,
+    (WITNESSES, _CHANGED, "10 → 11"): _MARGIN,
+    (WITNESSES, _CHANGED, "10 → 9"): _MARGIN,
+    (WITNESSES, _OFFSETS, "sign turned"): _MIRRORED,
+    (WITNESSES, _WIDE, "4 → 5"): _MARGIN,
+    (WITNESSES, _WIDE, "4 → 3"): _MARGIN,
+    (WITNESSES, _CLOSE, "sign turned (3)"): _EVEN,
+    (WITNESSES, "hidden = noise / (0.01 * h) ** 2", "sign turned (2)"): _EVEN,
+    (WITNESSES, _BENDS, "3 → 4"): _MARGIN,
+    (WITNESSES, _BENDS, "3 → 2"): _MARGIN,
+    (WITNESSES, _BENDS, "3 → 4 (2)"): _MARGIN,
+    (WITNESSES, _BENDS, "3 → 2 (2)"): _MARGIN,
+    (WITNESSES, _ROOM, "3 → 4"): _MARGIN,
+    (WITNESSES, _ROOM, "3 → 2"): _MARGIN,
+    (VERDICT, "WHOLE_UP_TO = 2_000", "2000 → 2001"): _TIME,
+    (VERDICT, "WHOLE_UP_TO = 2_000", "2000 → 1999"): _TIME,
+    (VERDICT, "WHOLE_PLAIN_UP_TO = 300", "300 → 301"): _TIME,
+    (VERDICT, "WHOLE_PLAIN_UP_TO = 300", "300 → 299"): _TIME,
+    (VERDICT, "DETAIL_SECONDS = 60.0", "60.0 → 120.0"): _TIME,
+    (VERDICT, _LENGTH, "1e-300 → 1e-297"): _NOTHING,
+    (VERDICT, _LENGTH, "1e-300 → 1.0000000000000001e-303"): _NOTHING,
+    (VERDICT, _ROWS, "sign turned"): _EITHER,
+    (VERDICT, _ROWS, "1 → 2"): "reshape finds out a length that is negative",
 }

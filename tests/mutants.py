@@ -41,9 +41,9 @@ FILES = {
     "backprop.py": ["test_backprop.py", "test_gradcheck.py"],
     "losses.py": ["test_backprop.py", "test_gradcheck.py"],
     "gradcheck/numerical.py": ["test_numerical.py", *GRADCHECK],
-    "gradcheck/witnesses.py": ["test_witnesses.py", *GRADCHECK],
-    "gradcheck/verdict.py": ["test_verdict.py", *GRADCHECK],
-    "gradcheck/result.py": ["test_verdict.py", *GRADCHECK],
+    "gradcheck/witnesses.py": ["test_kinks.py", "test_witnesses.py", *GRADCHECK],
+    "gradcheck/verdict.py": ["test_verdict.py", "test_judge.py", *GRADCHECK],
+    "gradcheck/result.py": ["test_result.py", "test_verdict.py", *GRADCHECK],
 }
 # hypothesis looks for the smallest example of a failure, and compiles for each: last of all.
 LAST = ("any_network_of_up_to_four_layers", "never_rejected", "let_through")
@@ -64,7 +64,7 @@ def main() -> int:
     for name in IMPORTED:
         importlib.import_module(name)
     found: dict[str, list[Mutant]] = {"killed": [], "timeout": [], "equivalent": [], "survived": []}
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False, soft_wrap=True)
     with tempfile.TemporaryDirectory() as folder:
         prepare(folder)
         # Drawn by hand: a thread that draws it would not survive the forks.

@@ -385,6 +385,8 @@ def test_what_cannot_be_checked_is_refused_in_words():
         check_gradients(lambda p: (p**2).sum(), THETA)
     with pytest.raises(CheckError, match=r"no floating-point arrays.*int64"):
         check_gradients(loops, np.arange(4), X, TARGET)
+    with pytest.raises(CheckError, match="no numbers: every array in it is empty"):
+        check_gradients(lambda p: ((p["W"] ** 2).sum(), p), {"W": np.zeros((0, 3))})
     with pytest.raises(CheckError, match="must be one number"):
         check_gradients(lambda p: (p**2, 2 * p), THETA)
     with pytest.raises(ShapeError, match="is it transposed"):

@@ -204,6 +204,8 @@ def _float_leaves(params: Any) -> list[Any]:
             f"params has no floating-point arrays (it has {kinds or 'nothing'}): pass NumPy or "
             "JAX arrays of floats, in any dict, list, tuple or registered dataclass"
         )
+    if not any(map(np.size, floats)):
+        raise CheckError("params has no numbers: every array in it is empty")
     return floats
 
 

@@ -102,7 +102,7 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
         # A remainder bends over a kink as well: differences with short steps see what it is.
         if block.objections == ("taylor_order",):
             again = answer if few else ask(within[i])
-            if judged(again, None, True, None).ok:
+            if judged(again, None, in_part, None).ok:
                 block = judged(answers[i], None, in_part, everywhere)
         blocks.append(block)
 
@@ -204,8 +204,10 @@ def _right(block, mine, answer, unfit, exact) -> np.ndarray | None:
     if exact is None and (block.directions or block.checked < block.size):
         return None
     if exact is None:
-        best = "complex_step" if {"complex_step"} & (answer.theirs.keys() - unfit) else None
-        exact = answer.theirs[best or "finite_difference"]
+        can_be_had = answer.theirs.keys() - unfit
+        exact = answer.theirs[
+            "complex_step" if "complex_step" in can_be_had else "finite_difference"
+        ]
     if not block.directions and block.checked == block.size:
         exact = np.where(answer.judged, exact, mine.ravel())  # on a kink any side is right
     return np.asarray(exact).reshape(block.shape)
@@ -227,7 +229,7 @@ def _whole(blocks, answers, g, exact) -> dict[str, float]:
 
 
 def _whole_order(problem, blocks, directions) -> float | None:
-    if problem.float32_cost or all(block.taylor_order is None for block in blocks):
+    if all(block.taylor_order is None for block in blocks):
         return None
     return numerical.taylor_order(problem.J, problem.theta, problem.data, problem.g, directions)
 
@@ -253,8 +255,7 @@ def _named(problem, blocks, answers, mine, right, exact, m, precision) -> list[M
     found = name()
     named = {block for mistake in found for block in mistake.block.split(", ")}
     if exact is not None and set(known) - named:
-        each = examples.gradients(problem, m)
-        found = name(per_example=each) if each else found
+        found = name(per_example=examples.gradients(problem, m))
     return found
 
 
@@ -269,7 +270,7 @@ def _directions(problem: Problem, rng: np.random.Generator) -> np.ndarray:
 
     So each unit's z moves by about as much as its inputs are large, however many they are.
     """
-    directions = np.zeros((DIRECTIONS, problem.g.size))
+    directions = np.empty((DIRECTIONS, problem.g.size))
     for shape, span in zip(problem.shapes, problem.spans, strict=True):
         d = rng.standard_normal((DIRECTIONS, *(shape or (1,))))
         rows = np.linalg.norm(d, axis=-1, keepdims=True) if len(shape) > 1 else 1.0

@@ -67,6 +67,8 @@ class Testimony:
     kinks: int
 
 
+# Where J is infinite beside θ so are differences, which is looked into and no reason to warn.
+@np.errstate(all="ignore")
 def hear(
     problem: Problem,
     moves: np.ndarray,
@@ -89,9 +91,7 @@ def hear(
     else:
         n, error = numerical.central_differences(*at, moves, step=precision.step, advance=advance)
     # The size of the numbers that a gradient is summed from: rounding is a fraction of it.
-    largest = max(
-        (float(np.abs(v).max()) for v in (n, exact) if v is not None and v.size), default=0
-    )
+    largest = max(float(np.abs(v).max()) for v in (n, exact) if v is not None)
     scale = max(abs(J0), largest if np.isfinite(largest) else 0.0)
     # Inside a small J there may be numbers near 1, as in (a - y)² and log a of saturated units.
     noise = 10 * precision.eps * max(scale, 1.0)
@@ -139,6 +139,7 @@ def split(whole: Testimony, sizes: list[int]) -> list[Testimony]:
     ]
 
 
+@np.errstate(all="ignore")
 def unfit_witnesses(answers: list[Testimony], problem: Problem, precision: Precision) -> set[str]:
     """Those that contradict central differences for a reason of their own.
 
@@ -186,7 +187,8 @@ def _suspects(one: np.ndarray, other: np.ndarray, tolerance: float, noise: float
     """Where two differ by more than their share of what a block may differ, the worst first."""
     with np.errstate(all="ignore"):
         apart = np.nan_to_num(np.abs(one - other), nan=np.inf)
-        typical = np.sqrt(np.mean(np.square(one[np.isfinite(one)]))) if one.size else 0.0
+        finite = one[np.isfinite(one)]
+        typical = np.sqrt(np.mean(np.square(finite))) if finite.size else 0.0
     suspects = np.flatnonzero(apart > tolerance * np.nan_to_num(typical) + noise)
     return suspects[np.argsort(-apart[suspects], kind="stable")]
 
@@ -198,8 +200,8 @@ def _shorten_steps(at: At, moves, expected, n, error, precision, noise) -> int:
     """
     h = precision.step
     suspects = _suspects(n, expected, precision.difference, noise / h)
-    kinks, looked = 0, 0
-    for these in (suspects[:PROBES], suspects[PROBES:]):
+    kinks = 0
+    for turn, these in enumerate(np.split(suspects, [PROBES])):
         if not these.size:
             break
         here = moves[these]
@@ -209,9 +211,8 @@ def _shorten_steps(at: At, moves, expected, n, error, precision, noise) -> int:
         value = np.where(unsure, nearest, near)
         rounding = np.where(unsure, noise / h * 100, noise / h * 10)
         changed = ~(np.abs(value - n[these]) <= 10 * rounding) & np.isfinite(value)
-        if looked == 0 and not changed.any():
+        if turn == 0 and not changed.any():
             return 0  # the differences are right as they are: it is the gradient that is wrong
-        looked += these.size
         kinks += int((changed & _bends(at, here, h, noise)).sum())
         n[these] = np.where(changed, value, n[these])
         error[these] = np.where(changed, rounding, error[these])
@@ -226,8 +227,8 @@ def _bends(at: At, moves, h, noise) -> np.ndarray:
     ).T
     wide = np.maximum(np.abs(left + right - 2 * J0), np.abs(far + far_right - 2 * J0) / 4) / h**2
     close = np.abs(near_left + near_right - 2 * J0) / (0.01 * h) ** 2
-    bends = wide > 3 * close + noise / (0.01 * h) ** 2
-    return bends | (close > 3 * wide + noise / (0.01 * h) ** 2)
+    hidden = noise / (0.01 * h) ** 2
+    return (wide > 3 * close + hidden) | (close > 3 * wide + hidden)
 
 
 def _find_kinks(at: At, moves, mine, n, judged, precision, noise) -> None:
@@ -239,7 +240,7 @@ def _find_kinks(at: At, moves, mine, n, judged, precision, noise) -> None:
     h = precision.one_sided_step
     suspects = _suspects(n, mine, precision.exact, noise / precision.step)
     suspects = suspects[np.isfinite(mine[suspects])]
-    for these in (suspects[:PROBES], suspects[PROBES:]):
+    for these in np.split(suspects, [PROBES]):
         if not these.size:
             return
         left, right = numerical.one_sided_derivatives(*at, moves[these], h)

@@ -10,7 +10,7 @@ of times, in one run, after to before; kept where nothing else is said.
       unrolling the loop over batches 2 or 4 times                          1.0: not kept
       other XLA schedulers, vector widths, oneDNN, XNNPACK                  1.0: not kept
     a sweep over sizes (sweep.py)
-      ten networks of 4 to 300 units as one wide network                    0.6
+      ten networks of 4 to 300 units as one wide network                    0.6 to 0.8
       the same in two or three groups of like sizes                         0.7: not kept
       `jax.vmap` over networks of one size                                  3: not kept
     the gradient check (gradcheck/numerical.py)

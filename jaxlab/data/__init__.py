@@ -48,7 +48,8 @@ def load_digits(
     else:
         collection = user_file.collection(Path(file), images, labels)
     parts, understood = collection.parts, collection.understood
-    if limit is not None and limit < len(collection.digits):
+    fewer = limit is not None and limit < len(collection.digits)
+    if limit is not None and fewer:
         parts = limited(parts, collection.digits, limit)
         understood += (f"limited to {limit:,} of them",) if understood else ()
     oddities = oddities_of(collection.images, collection.digits, parts)
@@ -61,7 +62,7 @@ def load_digits(
         validation,
         test,
         side=collection.images.shape[1],
-        source=collection.source + ("" if limit is None else f"; {limit:,} of them used"),
+        source=collection.source + (f"; {limit:,} of them used" if fewer else ""),
         understood=understood,
         oddities=oddities,
     )

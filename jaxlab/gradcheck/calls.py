@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.gradcheck.digits import is_float32
 from jaxlab.gradcheck.forms import Form, form_of, forms, redrawn, separate_forms
 from jaxlab.gradcheck.layouts import leaves, raw_leaves
 from jaxlab.gradcheck.roles import arguments_of, params_among, piece_of, role_of
@@ -46,7 +47,8 @@ class Call:
 
     x: (m, units in) and y: (m, units out), however the function takes them. points: parameters
     in the function's form, where by_name a dict by the names of its arguments; results: (J,
-    gradient) at each.
+    gradient) at each. deeper: what the function said of a network with a hidden layer, where it
+    was taken for one without.
     """
 
     form: Form
@@ -61,12 +63,17 @@ class Call:
     by_name: bool = False
     points: list[Any] = field(default_factory=list)
     results: list[tuple[float, Any]] = field(default_factory=list)
+    deeper: str = ""
 
     @property
     def dtype(self) -> str:
-        """That of the gradients; float32 where a single one is."""
+        """That in which costs and gradients were computed: float32 where a single one was."""
         parts = [np.asarray(part) for _, g in self.results for part in raw_leaves(g)]
-        return "float32" if any(part.dtype.itemsize < 8 for part in parts) else "float64"
+        if any(part.dtype.itemsize < 8 for part in parts):
+            return "float32"
+        gradients = np.concatenate([np.zeros(0), *map(np.ravel, parts)])
+        costs = np.array([J for J, _ in self.results])
+        return "float32" if is_float32(gradients) or is_float32(costs) else "float64"
 
 
 def calls(function: dict, example: list | None, options: Options) -> Iterator[Call]:

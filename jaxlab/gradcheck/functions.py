@@ -21,6 +21,7 @@ from jaxtyping import Array
 from jaxlab.backprop import Layer
 from jaxlab.errors import CheckError, ShapeError
 from jaxlab.gradcheck import numerical
+from jaxlab.gradcheck.digits import is_float32
 
 # A cost with more operations than that is not compiled but called: compiling would take minutes.
 # Python loops over examples unroll to so many.
@@ -99,9 +100,9 @@ def problem_of(
         J,
         data,
         rules,
-        float32_cost=dtype == "float32" or _is_float32(_costs_nearby(J, theta, data)),
+        float32_cost=dtype == "float32" or is_float32(_costs_nearby(J, theta, data)),
         float32_gradient=dtype == "float32"
-        or _is_float32(np.concatenate([np.ravel(np.asarray(leaf)) for leaf in grad_leaves])),
+        or is_float32(np.concatenate([np.ravel(np.asarray(leaf)) for leaf in grad_leaves])),
     )
 
 
@@ -375,17 +376,3 @@ def _costs_nearby(J, theta, data) -> np.ndarray:
     rng = np.random.default_rng(0)
     directions = np.asarray(theta) * rng.uniform(1e-3, 2e-3, (4, theta.size))
     return numerical.costs_along(J, theta, data, directions, np.ones(1))
-
-
-def _is_float32(numbers: np.ndarray) -> bool:
-    """Whether numbers were computed in float32, whatever their dtype says now.
-
-    Seven digits and no more; a few round numbers (0, ½, 3) prove nothing.
-    """
-    if numbers.dtype == np.float32:
-        return True
-    with np.errstate(all="ignore"):
-        numbers = numbers.astype(np.float64)[np.isfinite(numbers)]
-        seven_digits = numbers.astype(np.float32) == numbers
-        mantissa = np.frexp(numbers)[0] * 2**12
-    return bool(seven_digits.all() and (mantissa != np.round(mantissa)).any())

@@ -148,6 +148,7 @@ def find(
     what it said where no call works.
     """
     rng = np.random.default_rng(options.seed + 1)
+    deeper, constant = Failure("", -1), 0
     works, unlike, errors, tries, tries_unlike = None, None, list[Failure](), 0, 0
     for call in calls(function, example, options):
         if unlike and unlike[1].sizes == call.sizes and unlike[1].labels != call.labels:
@@ -158,6 +159,8 @@ def find(
             error = Failure(f"J is {results[0][0]}", TO_ITS_END)
         if error:
             errors.append(error)
+            if len(call.sizes) > 2 and not call.form.flat:
+                deeper = max(deeper, error, key=lambda failure: failure.reached)
             if [e.reached for e in errors].count(HOPELESS) >= MOST_HOPELESS:
                 break
             continue
@@ -177,13 +180,23 @@ def find(
         if error:
             errors.append(error)
             continue
+        if len({J for J, _ in call.results}) == 1:
+            errors.append(Failure(f"J is {results[0][0]:g} whatever the parameters", TO_ITS_END))
+            constant += 1
+            if constant == MOST_HOPELESS:
+                break
+            continue
         found = recognise(call, options) if call.sizes else None
         if found and alike:
+            if len(call.sizes) == 2 and not call.form.flat:
+                call.deeper = deeper.text
             return found, call
         if not alike:
             # By name, arguments may have been taken for all parameters that are only some.
             unlike = (found, call) if found or (example and not call.by_name) else None
             errors.append(Failure(_forms_differ(one, results[0][1]), TO_ITS_END))
+            if len(call.sizes) > 2 and not call.form.flat:
+                deeper = errors[-1]
             continue
         works = works or call
         tries += 1

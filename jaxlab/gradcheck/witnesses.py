@@ -55,8 +55,8 @@ class Testimony:
     """Derivatives along n moves: of the gradient under test and of each witness.
 
     error: what steps and rounding may cost central differences, each. rounding: what it may cost
-    an exact witness. judged: false where there
-    is no derivative, at a kink. kinks: how many steps crossed one and were shortened.
+    an exact witness. judged: false where there is no derivative, at a kink. kinks: how many steps
+    crossed one and were shortened.
     """
 
     mine: np.ndarray

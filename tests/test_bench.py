@@ -79,6 +79,7 @@ def test_the_table_goes_between_the_marks_and_the_numbers_to_json(measured, tmp_
     [
         (["--only", "gradient,speed"], OptionError, "speed is none of gradient, training"),
         (["--readme", "absent.md"], OutputError, "absent.md has no place for the table"),
+        (["--json", "absent/b.json"], OutputError, "there is no folder absent to write b.json to"),
         (["--figure", "growth.docx"], OptionError, "name a .svg, .png or .pdf"),
         (["--only", "gradient", "--figure", "g.svg"], OptionError, "leave growth among --only"),
     ],

@@ -247,6 +247,7 @@ def test_a_limit_keeps_the_proportions(limit: int):
 
 def test_a_limit_beyond_all_keeps_all_and_too_small_a_one_is_refused():
     assert load_digits(limit=20_000).train.y.size == 6_000
+    assert load_digits(limit=20_000).source == load_digits().source
     with pytest.raises(OptionError, match="limit of 29"):
         load_digits(limit=29)
 

@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     # Refuse now, not after minutes.
     if options.readme:
         _replaced(options.readme, "")
-    for path in filter(None, (options.json, options.figure, options.readme)):
+    for path in filter(None, (options.json, options.figure)):
         if not path.parent.is_dir():
             raise OutputError(f"there is no folder {path.parent} to write {path.name} to")
     if options.figure and options.figure.suffix not in (".svg", ".png", ".pdf"):

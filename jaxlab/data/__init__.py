@@ -48,8 +48,9 @@ def load_digits(
     else:
         collection = user_file.collection(Path(file), images, labels)
     parts, understood = collection.parts, collection.understood
-    fewer = limit is not None and limit < len(collection.digits)
-    if limit is not None and fewer:
+    if limit is not None and limit >= len(collection.digits):
+        limit = None  # no limit to these
+    if limit is not None:
         parts = limited(parts, collection.digits, limit)
         understood += (f"limited to {limit:,} of them",) if understood else ()
     oddities = oddities_of(collection.images, collection.digits, parts)
@@ -62,7 +63,7 @@ def load_digits(
         validation,
         test,
         side=collection.images.shape[1],
-        source=collection.source + (f"; {limit:,} of them used" if fewer else ""),
+        source=collection.source + ("" if limit is None else f"; {limit:,} of them used"),
         understood=understood,
         oddities=oddities,
     )

@@ -77,11 +77,11 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
         raise CheckError(f"the file does not run to its end: {theirs.stopped}. {error}") from error
     report.function = function["name"]
     if found and call.deeper:
-        found, call = _with_a_hidden_layer(theirs, name, options) or (found, call)
+        found, call = _with_a_hidden_layer(theirs, report.function, options) or (found, call)
     if found:
         _by_network(found, report)
         if report.wrong and call.sizes[-1] > 1 and len(call.sizes) == 2 and not options.sizes:
-            call = _with_one_output(theirs, name, options, report) or call
+            call = _with_one_output(theirs, options, report) or call
     else:
         _by_differences(theirs, function, call, report)
     report.verdict = "wrong" if report.wrong or report.mistakes else "right"
@@ -115,21 +115,21 @@ def _with_a_hidden_layer(theirs: Theirs, name: str, options: Options):
     return (found, call) if found else None
 
 
-def _with_one_output(theirs: Theirs, name: str, options: Options, report: Report) -> Call | None:
+def _with_one_output(theirs: Theirs, options: Options, report: Report) -> Call | None:
     """A regression may be meant for one output: J that is a mean over several is another cost.
 
     Where it is right for one, that is the report.
     """
     alone = Report(report.file, report.function)
     try:
-        _, found, call = _choose(theirs, name, replace(options, sizes=(DEEPER[0], 1)))
+        _, found, call = _choose(theirs, report.function, replace(options, sizes=(DEEPER[0], 1)))
     except CheckError:
         return None
     if found:
         _by_network(found, alone)
     if not found or alone.wrong:
         return None
-    report.__dict__.update(alone.__dict__)
+    vars(report).update(vars(alone))
     report.note = "right for one output an example; with several, J is a mean over them as well"
     return call
 

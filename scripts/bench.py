@@ -3,12 +3,24 @@
 What was tried to make it fast, on two CPU cores (AMD EPYC, jax 0.10), and what it gave. Ratios are
 of times, in one run, after to before; kept where nothing else is said.
 
+    the pass (backprop.py)
+      δ(L) divided by m, not every δ and not the products                   0.85 to 1.0
+      one example a column, as on the lab sheet (Intel, AVX-512)            0.55 to 1.0 in float64,
+                                                                            0.7 to 1.1 a call in
+                                                                            float32, 1.0 to 1.3 in a
+                                                                            loop: not kept
     mini-batches (optimize.py)
       gathering each batch where it is used, not the whole epoch at once    0.8 at 25 hidden units,
                                                                             0.9 at 100, 1.0 at 500
       examples put on the device once, not with every epoch's call          0.8 at 25 hidden units
       unrolling the loop over batches 2 or 4 times                          1.0: not kept
       other XLA schedulers, vector widths, oneDNN, XNNPACK                  1.0: not kept
+      XLA's products without YNNPACK (Intel, AVX-512)                       0.9 at 25 hidden units,
+                                                                            1.0 above, 1.1 in the
+                                                                            autoencoder: not kept
+      a product as two halves, for two cores to share                       1.0 to 3: not kept
+      one core alone (Intel): so little does the second give here           0.7 at 25 hidden units,
+                                                                            1.0 at 100, 1.5 at 500
     a sweep over sizes (sweep.py)
       ten networks of 4 to 300 units as one wide network                    0.6 to 0.8
       the same in two or three groups of like sizes                         0.7: not kept
@@ -22,6 +34,8 @@ of times, in one run, after to before; kept where nothing else is said.
     the convolutional network (convnet/)
       examples as the last axis, Winograd's algorithm for 3 × 3 kernels     see convolution.py
       the four pixels around a point gathered as one number                 see augmentation.py
+      XLA's products without YNNPACK (Intel, AVX-512)                       1.16 small, 1.0, 0.92
+                                                                            largest: not kept
 
 Beside others: OpenMP's and OpenBLAS's threads wait busily for a while after their work, so each
 contender starts after a pause; without it jaxlab's fit took up to 1.6 times as long after

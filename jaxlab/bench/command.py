@@ -39,8 +39,8 @@ class Options:
     'jaxlab[bench]'.
     """
 
-    only: str = ""
-    """These kinds of work alone, as gradient,checking (default: all)."""
+    only: str = ",".join(WORK)
+    """Which kinds of work, divided by commas."""
     json: Path | None = None
     """Write every number to this file."""
     figure: Path | None = None

@@ -4,13 +4,16 @@ Steps: the network of each preset, batch 128, plain SGD, float32, data in memory
 memory formats, the faster of which counts. Operations count multiplications the ordinary way,
 three quarters of which Winograd's algorithm saves.
 
-Training: the network, optimiser and schedule of pytorch/examples/mnist (Adadelta, step 1.0, times
-0.7 an epoch, batch 64, dropout) on images in memory, until the test accuracy after an epoch is
-99.0 % or more, beside the preset "fast" to its end.
+Training, on images in memory: the preset "fast", cut to the epochs that reach 99.0 % in the mean;
+the same network with the recipe that is fastest in PyTorch, as long; and the network, optimiser
+and schedule of pytorch/examples/mnist (Adadelta, step 1.0, times 0.7 an epoch, batch 64, dropout)
+until the test accuracy after an epoch is 99.0 % or more.
 """
 
+import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -28,6 +31,7 @@ from jaxlab.errors import DataError
 from jaxlab.exercises.ex7 import PRESETS
 
 BATCH, BLOCK = 128, 10
+EPOCHS, NETWORKS = 0.5, 5  # of the training to 99 %
 WIDE = ((32, 64, 128, 128), "half")  # measured as well, though no preset has it
 
 
@@ -99,15 +103,7 @@ def _torch_steps(channels: tuple[int, ...], resolution: str, *, channels_last: b
     import torch
     from torch import nn
 
-    first = nn.Conv2d(1, channels[0], 5, 2, 2, bias=False)
-    if resolution == "full":
-        first = nn.Conv2d(1, channels[0], 3, bias=False)
-    layers: list[nn.Module] = [first, nn.BatchNorm2d(channels[0]), nn.ReLU(inplace=True)]
-    for n_in, n_out, pool, padded in blocks(channels, resolution):
-        layers.append(nn.Conv2d(n_in, n_out, 3, padding=int(padded), bias=False))
-        layers += [nn.MaxPool2d(2)] if pool else []
-        layers += [nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
-    network: Any = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * channels[-1], 10))
+    network = _torch_network(channels, resolution)
     images, labels = _random_batch()
     x, y = torch.tensor(images).permute(2, 0, 1)[:, None].contiguous(), torch.tensor(labels)
     if channels_last:
@@ -125,26 +121,107 @@ def _torch_steps(channels: tuple[int, ...], resolution: str, *, channels_last: b
     return run
 
 
+def _torch_network(channels: tuple[int, ...], resolution: str) -> Any:
+    """The network of exercise 7 in PyTorch."""
+    from torch import nn
+
+    first = nn.Conv2d(1, channels[0], 5, 2, 2, bias=False)
+    if resolution == "full":
+        first = nn.Conv2d(1, channels[0], 3, bias=False)
+    layers: list[nn.Module] = [first, nn.BatchNorm2d(channels[0]), nn.ReLU(inplace=True)]
+    for n_in, n_out, pool, padded in blocks(channels, resolution):
+        layers.append(nn.Conv2d(n_in, n_out, 3, padding=int(padded), bias=False))
+        layers += [nn.MaxPool2d(2)] if pool else []
+        layers += [nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * channels[-1], 10))
+
+
 def _training(sets) -> Row:
-    trainer = Trainer(PRESETS["fast"], sets.train.images, sets.train.labels, seed=0)
-    compiled = trainer.compile()
-    start = time.perf_counter()
-    state = trainer.train()
-    ours = time.perf_counter() - start
-    accuracy = float((trainer.predict(state, sets.test.images) == sets.test.labels).mean())
+    """Means of `NETWORKS` trainings each, in turn; of pytorch/examples one, which takes minutes."""
+    trainings = {OURS: _our_training, "PyTorch, same network": _torch_training}
+    seconds: dict[str, list[float]] = {who: [] for who in trainings}
+    accuracies: dict[str, list[float]] = {who: [] for who in trainings}
+    for seed in range(NETWORKS):
+        for who, train in trainings.items():
+            took, accuracy = train(sets, seed)
+            seconds[who].append(took)
+            accuracies[who].append(accuracy)
     theirs, reached, epochs = _examples_training(sets)
+    times = {
+        who: Timing(statistics.median(own), min(own), own[0], NETWORKS)
+        for who, own in seconds.items()
+    }
+    each = [f"{who}: {100 * statistics.mean(own):.2f} %" for who, own in accuracies.items()]
     return Row(
         "training on full MNIST to 99 %",
-        {
-            OURS: Timing(ours, ours, compiled + ours, 1),
-            "pytorch/examples": Timing(theirs, theirs, theirs, 1),
-        },
-        {"pytorch/examples": 25.0},
+        times | {"pytorch/examples": Timing(theirs, theirs, theirs, 1)},
+        {"PyTorch, same network": 1.1, "pytorch/examples": 25.0},
         notes=(
-            f"jaxlab: preset fast to its end, {100 * accuracy:.2f} %; pytorch/examples: "
-            f"{100 * reached:.2f} % after epoch {epochs}; one run each",
+            f"test accuracy of {NETWORKS} networks: {', '.join(each)}; "
+            f"pytorch/examples: {100 * reached:.2f} % after epoch {epochs}, one run",
         ),
     )
+
+
+def _our_training(sets, seed: int) -> tuple[float, float]:
+    """Seconds, without compilation, and accuracy."""
+    recipe = replace(PRESETS["fast"], epochs=EPOCHS)
+    trainer = Trainer(recipe, sets.train.images, sets.train.labels, seed=seed)
+    trainer.compile()
+    start = time.perf_counter()
+    state = trainer.train()
+    seconds = time.perf_counter() - start
+    return seconds, float((trainer.predict(state, sets.test.images) == sets.test.labels).mean())
+
+
+def _torch_training(sets, seed: int) -> tuple[float, float]:
+    """The network, batches and schedule of "fast" in PyTorch, in the form that is fastest there.
+
+    Adam for all weights: `torch.optim.Muon` for the kernels takes a sixth longer and reaches no
+    more in as many epochs; `torch.compile` and SGD are slower to 99 %, too.
+    """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(seed)
+    recipe = PRESETS["fast"]
+    network = _torch_network(recipe.channels, recipe.resolution)
+    network = network.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), 0.02, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
+    )
+    steps = round(EPOCHS * len(sets.train.labels) / BATCH)
+    rise = round(recipe.warm_up * steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda i: min((i + 1) / rise, (steps - i) / (steps - rise))
+    )
+    x, y = _torch_images(sets.train.images), torch.tensor(sets.train.labels).long()
+    start = time.perf_counter()
+    for rows in torch.randperm(len(x)).split(BATCH)[:steps]:
+        optimizer.zero_grad()
+        logits = network(x[rows].to(memory_format=torch.channels_last))
+        cost = nn.functional.cross_entropy(logits, y[rows], label_smoothing=recipe.label_smoothing)
+        cost.backward()
+        optimizer.step()
+        schedule.step()
+    return time.perf_counter() - start, _torch_accuracy(network, sets)
+
+
+def _torch_images(images: np.ndarray) -> Any:
+    """Images in memory, of mean 0 and standard deviation 1, as pytorch/examples has them."""
+    import torch
+
+    return ((torch.tensor(images).float() / 255 - 0.1307) / 0.3081)[:, None]
+
+
+def _torch_accuracy(network: Any, sets) -> float:
+    import torch
+
+    network.eval()
+    with torch.no_grad():
+        parts = _torch_images(sets.test.images).split(1000)
+        guess = torch.cat([network(part).argmax(1) for part in parts]).numpy()
+    return float((guess == sets.test.labels).mean())
 
 
 def _examples_training(sets) -> tuple[float, float, int]:
@@ -159,12 +236,8 @@ def _examples_training(sets) -> tuple[float, float, int]:
     )  # fmt: skip
     optimizer = torch.optim.Adadelta(network.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
-
-    def prepared(images: np.ndarray) -> Any:
-        return ((torch.tensor(images).float() / 255 - 0.1307) / 0.3081)[:, None]
-
-    x, y = prepared(sets.train.images), torch.tensor(sets.train.labels).long()
-    test, seconds, accuracy, epoch = prepared(sets.test.images), 0.0, 0.0, 0
+    x, y = _torch_images(sets.train.images), torch.tensor(sets.train.labels).long()
+    seconds, accuracy, epoch = 0.0, 0.0, 0
     while accuracy < 0.99 and epoch < 14:
         epoch += 1
         network.train()
@@ -175,8 +248,5 @@ def _examples_training(sets) -> tuple[float, float, int]:
             optimizer.step()
         schedule.step()
         seconds += time.perf_counter() - start
-        network.eval()
-        with torch.no_grad():
-            guess = torch.cat([network(part).argmax(1) for part in test.split(1000)]).numpy()
-        accuracy = float((guess == sets.test.labels).mean())
+        accuracy = _torch_accuracy(network, sets)
     return seconds, accuracy, epoch

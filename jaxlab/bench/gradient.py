@@ -1,5 +1,6 @@
 """Cost and gradient of a network with one hidden layer: by hand, by autograd, by others."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -135,8 +136,6 @@ def _sklearn(params, x, y) -> Callable[[], object]:
 
     hidden = params[0].W.shape[0]
     network = MLPClassifier((hidden,), activation="logistic", max_iter=1, alpha=0.0)
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that one iteration is not enough
         network.fit(x[:20], y[:20].astype(int))

@@ -16,6 +16,7 @@ are (channels, height, width, m), as `convolution.py` says.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,15 +34,14 @@ BLOCKS = {
 }
 FIRST = {"half": (14, 5), "full": (26, 3)}
 CLASSES = 10
-MOMENTUM = 0.98  # of the running statistics: a memory of 50 steps
 
 
 class First(nnx.Module):
     """5×5 convolution in steps of two, or 3×3 convolution."""
 
-    def __init__(self, channels: int, taps: int, *, axis_name: str | None, rngs: nnx.Rngs):
+    def __init__(self, channels: int, taps: int, *, rngs: nnx.Rngs, **batch_norm: Any):
         self.kernel = nnx.Param(_he(rngs.params(), (taps**2, channels), fan_in=taps**2))
-        self.normalise = _batch_norm(channels, axis_name, rngs)
+        self.normalise = nnx.BatchNorm(channels, axis=0, rngs=rngs, **batch_norm)
 
     def __call__(self, x: Float[Array, "28 28 m"]) -> Float[Array, "out _ _ m"]:
         return nnx.relu(self.normalise(convolve_first(x, self.kernel[...])))
@@ -54,11 +54,11 @@ class Block(nnx.Module):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, *, pool: bool = False, padded: bool = False,
-        axis_name: str | None, rngs: nnx.Rngs,
+        self, n_in: int, n_out: int, *, pool: bool = False, padded: bool = False, rngs: nnx.Rngs,
+        **batch_norm: Any,
     ):  # fmt: skip
         self.kernel = nnx.Param(_he(rngs.params(), (9, n_out, n_in), fan_in=9 * n_in))
-        self.normalise = _batch_norm(n_out, axis_name, rngs)
+        self.normalise = nnx.BatchNorm(n_out, axis=0, rngs=rngs, **batch_norm)
         self.pool, self.padded = pool, padded
 
     def __call__(self, x: Images) -> Float[Array, "out _ _ m"]:
@@ -69,17 +69,19 @@ class Block(nnx.Module):
 
 
 class Network(nnx.Module):
-    """channels: of each convolution in turn, three or more; at full resolution five or more."""
+    """channels: of each convolution in turn, three or more; at full resolution five or more.
+
+    batch_norm: options of `nnx.BatchNorm`.
+    """
 
     def __init__(
-        self, channels: Sequence[int], *, resolution: str = "half", seed: int,
-        axis_name: str | None = None,
-    ):  # fmt: skip
+        self, channels: Sequence[int], *, resolution: str = "half", seed: int, **batch_norm: Any
+    ):
         rngs = nnx.Rngs(seed)
         taps = FIRST[resolution][1]
-        self.first = First(channels[0], taps, axis_name=axis_name, rngs=rngs)
+        self.first = First(channels[0], taps, rngs=rngs, **batch_norm)
         self.blocks = nnx.List(
-            Block(n_in, n_out, pool=pool, padded=padded, axis_name=axis_name, rngs=rngs)
+            Block(n_in, n_out, pool=pool, padded=padded, rngs=rngs, **batch_norm)
             for n_in, n_out, pool, padded in blocks(channels, resolution)
         )
         features = 16 * channels[-1]
@@ -115,7 +117,3 @@ def blocks(channels: Sequence[int], resolution: str) -> list[tuple[int, int, boo
 def _he(key: Array, shape: tuple[int, ...], fan_in: int) -> Array:
     """Normal with variance 2 / fan_in (He et al. 2015)."""
     return (2 / fan_in) ** 0.5 * jax.random.normal(key, shape)
-
-
-def _batch_norm(channels: int, axis_name: str | None, rngs: nnx.Rngs) -> nnx.BatchNorm:
-    return nnx.BatchNorm(channels, axis=0, momentum=MOMENTUM, axis_name=axis_name, rngs=rngs)

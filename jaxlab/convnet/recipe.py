@@ -37,6 +37,8 @@ class Recipe:
     """The part of the steps over which the step size rises; then it falls to zero."""
     label_smoothing: float = 0.1
     """The part of each target that is shared among all digits."""
+    batch_norm_momentum: float = 0.98
+    """How much of its running statistics batch normalisation keeps a step: 0.98 is 50 steps."""
     rotation: float = 0.12
     """Training images are turned by up to so many radians."""
     scale: float = 0.08
@@ -60,7 +62,7 @@ class Recipe:
             if not 0 < value < float("inf"):
                 option = name.replace("_", "-")
                 raise OptionError(f"{option} is {value}: it must be above 0, finite")
-        for name in ("weight_decay", "warm_up", "label_smoothing"):
+        for name in ("weight_decay", "warm_up", "label_smoothing", "batch_norm_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 option = name.replace("_", "-")
                 raise OptionError(f"{option} is {getattr(self, name)}: it must be in [0, 1)")

@@ -79,7 +79,10 @@ class Trainer:
         self.steps = recipe.steps(self.examples)
         self._data = self._put((images, labels.astype(np.int32), _mean_and_deviation(images)))
         self._optimizer = optimizer(recipe, self.steps)
-        network = Network(recipe.channels, resolution=recipe.resolution, seed=seed, axis_name=AXIS)
+        network = Network(
+            recipe.channels, resolution=recipe.resolution, seed=seed,
+            momentum=recipe.batch_norm_momentum, axis_name=AXIS,
+        )  # fmt: skip
         self._graph, *self._variables = nnx.split(network, nnx.Param, ...)
         self._advance, self._predict = self._programs()
 

@@ -299,7 +299,7 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
         [name.replace("_", " "), _setting(config[name])]
         for name in (
             "channels", "epochs", "batch_size", "muon_rate", "adam_rate", "weight_decay", "warm_up",
-            "label_smoothing", "rotation", "scale", "shear", "shift",
+            "label_smoothing", "batch_norm_momentum", "rotation", "scale", "shear", "shift",
         )
     ]  # fmt: skip
     return {

@@ -7,8 +7,10 @@ the lab sheet's (section 1.2), one example a row instead of one a column:
     z(l+1) = W(l) a(l) + b(l)               z[l + 1] = a[l] @ W.T + b[None, :]
     a(l+1) = σ(z(l+1))                      a[l + 1] = sigmoid(z[l + 1])
     δ(l)   = W(l)ᵀ δ(l+1) × a(l)(1 - a(l))  delta[l] = (delta[l + 1] @ W) * a[l] * (1 - a[l])
-    ∂J/∂W(l) = 1/m Σ δ(l+1) a(l)ᵀ           delta[l + 1].T @ a[l], with 1/m already in delta[L]
-    ∂J/∂b(l) = 1/m Σ δ(l+1)                 delta[l + 1].sum(axis=0), likewise
+    ∂J/∂W(l) = 1/m Σ δ(l+1) a(l)ᵀ           delta[l + 1].T @ a[l]
+    ∂J/∂b(l) = 1/m Σ δ(l+1)                 delta[l + 1].sum(axis=0)
+
+The 1/m of the mean enters once, with delta[L]; all that follows is linear in it.
 
 The classifier of exercises 1, 2 and 5, the autoencoder of 3 and 4 (y = x) and the softmax
 classifier of 6 (no hidden layer, cross-entropy) are all this one function.
@@ -90,8 +92,7 @@ def cost_and_grad(
     z, a = feed_forward(params, x, loss)
     J = loss.cost(z[L], y).mean()
 
-    # Backward: δL, …, δ2. J is a mean, so each example counts 1/m; δ is linear in δL, where the
-    # fewest numbers are to be divided.
+    # Backward: δL, …, δ2. J is a mean: each example counts 1/m, which is cheapest to say here.
     delta = {L: loss.output_error(z[L], y) / m}
     for l in range(L - 1, 1, -1):
         delta[l] = (delta[l + 1] @ params[l - 1].W) * a[l] * (1 - a[l])

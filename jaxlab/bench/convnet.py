@@ -137,7 +137,7 @@ def _torch_network(channels: tuple[int, ...], resolution: str) -> Any:
 
 
 def _training(sets) -> Row:
-    """Means of `NETWORKS` trainings each, in turn; of pytorch/examples one, which takes minutes."""
+    """`NETWORKS` trainings each, in turn; of pytorch/examples one, which takes minutes."""
     trainings = {OURS: _our_training, "PyTorch, same network": _torch_training}
     seconds: dict[str, list[float]] = {who: [] for who in trainings}
     accuracies: dict[str, list[float]] = {who: [] for who in trainings}

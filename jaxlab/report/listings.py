@@ -34,7 +34,6 @@ LINES = {
     "J_one": ("_half_squared_distance", r"return .*"),
     "J": ("cost_and_grad", r"J = .*"),
     "delta_out": ("_half_squared_distance_error", r"return .*"),
-    "delta_mean": ("cost_and_grad", r"delta = \{L: .*"),
     "delta": ("cost_and_grad", r"delta\[l\] = .*"),
     "W": ("cost_and_grad", r"W=[^,]*"),
     "b": ("cost_and_grad", r"b=.*axis=0\)"),

@@ -98,9 +98,18 @@ def cost_and_grad(
     # Gradients: each layer's δ meets the activations that came into it. Where m is small, δ has
     # far fewer entries than W: dividing it by m, not the product, takes a tenth off the time.
     grads = tuple(
-        Layer(W=(delta[l + 1] / m).T @ a[l], b=(delta[l + 1] / m).sum(axis=0)) for l in range(1, L)
+        Layer(W=_transposed(delta[l + 1] / m) @ a[l], b=(delta[l + 1] / m).sum(axis=0))
+        for l in range(1, L)
     )
     return J, grads
+
+
+def _transposed(delta):
+    """δᵀ; in float64 as an array of its own, not left to the product with a.
+
+    There XLA's products on a CPU take twice as long where they have to transpose on their way.
+    """
+    return jax.lax.optimization_barrier(delta.T) if delta.dtype == jnp.float64 else delta.T
 
 
 @partial(jax.jit, static_argnames="loss")

@@ -37,7 +37,7 @@ _ROOM = "jump, room = np.abs(right - left), 3 * noise / h"
 
 VERDICT = "gradcheck/verdict.py"
 _LENGTH = "np.linalg.norm(wrong[n].error) / max(float(np.linalg.norm(right[n])), 1e-300)"
-_ROWS = "directions[:, span] = (d / rows).reshape(DIRECTIONS, -1)"
+_ROWS = "directions[:, span] = (d / rows).reshape(count, -1)"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("backprop.py", "for l in range(L - 1, 1, -1):", "1 → 0 (2)"): _UNUSED,

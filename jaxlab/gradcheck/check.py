@@ -64,8 +64,9 @@ def check_gradients(
     hand-written derivative rule inside, `jax.grad` is no witness. The complex step is left out
     where the cost is not analytic. Each is said in the result's `notes`.
 
-    Small networks are checked at every coordinate. Large ones along 8 random directions a block,
-    by `jax.grad` at every coordinate where it can be had, and blocks that fail in full.
+    Small networks are checked at every coordinate. Large ones by `jax.grad` at every coordinate,
+    which the other witnesses confirm along 2 random directions a block; without it, or in float32,
+    along 8, and blocks that fail in full.
     full: every coordinate (True) or directions (False), whatever the size. coordinates: that many
     of each block, drawn with `seed`. dtype: "float32" computes in float32, for functions that
     must; the thresholds follow. m: the number of examples, to name a forgotten 1/m; found out

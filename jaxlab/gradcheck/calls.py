@@ -4,7 +4,7 @@ Its arguments are recognised by name and filled with random data; forms of the p
 example a row or a column, and kinds of labels are tried, the likeliest first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from jaxlab.gradcheck.forms import Form, form_of, forms, redrawn, separate_forms
 from jaxlab.gradcheck.layouts import leaves, raw_leaves
 from jaxlab.gradcheck.roles import arguments_of, params_among, piece_of, role_of
 
-DECAY, SPARSITY, BETA = 0.3, 0.05, 3.0
+DECAY, RATE, SPARSITY, BETA = 0.3, 0.3, 0.05, 3.0
 LABELS = {
     "one-hot": "one-hot labels",
     "from-0": "labels 0 … K-1",
@@ -47,8 +47,8 @@ class Call:
 
     x: (m, units in) and y: (m, units out), however the function takes them. points: parameters
     in the function's form, where by_name a dict by the names of its arguments; results: (J,
-    gradient) at each. deeper: what the function said of a network with a hidden layer, where it
-    was taken for one without.
+    gradient) at each. settings: λ and the like, "lam = 0.3". deeper: what the function said of a
+    network with a hidden layer, where it was taken for one without.
     """
 
     form: Form
@@ -60,6 +60,7 @@ class Call:
     args: list[Any]
     named: dict[str, Any]
     decay: float
+    settings: str
     by_name: bool = False
     points: list[Any] = field(default_factory=list)
     results: list[tuple[float, Any]] = field(default_factory=list)
@@ -94,6 +95,7 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
         "p",
     )
     have = {role for _, role, _ in roles}
+    settings = _settings([(name, role, DECAY) for name, role, _ in roles])
     for sizes in _sizes(arguments.params, roles, options):
         m = next(m for m in range(sizes[-1] + 3, 10**6)
                  if m > 6 and not {m, m + 1, m - 1} & set(sizes))  # fmt: skip
@@ -129,8 +131,18 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
                             args.append(value)
                     decay = DECAY if "decay" in have else 0.0
                     yield Call(
-                        form, sizes, examples, labels, x, y, args, named, decay, arguments.by_name
-                    )
+                        form, sizes, examples, labels, x, y, args, named, decay, settings,
+                        arguments.by_name,
+                    )  # fmt: skip
+
+
+def _settings(arguments: Iterable[tuple[str, str | None, Any]]) -> str:
+    """ "lam = 0.3" of (name, role, value): what was put for λ and the like."""
+    return ", ".join(
+        f"{name} = {value:g}"
+        for name, role, value in arguments
+        if role in ("decay", "rate") and isinstance(value, int | float | np.number)
+    )
 
 
 def _place(function: dict, name: str) -> int:
@@ -149,8 +161,8 @@ def _values(sizes, x, y, classes, examples: str, labels: str) -> dict[str, Any]:
     }.get(labels, y if rows else y.T)
     return {
         "data": np.ascontiguousarray(x if rows else x.T), "target": np.ascontiguousarray(target),
-        "n_in": sizes[0], "n_out": sizes[-1], "sizes": list(sizes), "decay": DECAY, "m": len(x),
-        "sparsity": SPARSITY, "beta": BETA,
+        "n_in": sizes[0], "n_out": sizes[-1], "sizes": list(sizes), "decay": DECAY, "rate": RATE,
+        "m": len(x), "sparsity": SPARSITY, "beta": BETA,
     }  # fmt: skip
 
 
@@ -166,14 +178,15 @@ def _sizes(params, roles, options: Options) -> list[tuple[int, ...]]:
         classifier, autoencoder = (8, *between, 10), (8, *between, 8)
         if "target" not in have:
             return [autoencoder]
-        return [classifier] if "n_out" in have else [classifier, autoencoder]
+        one_output = (8, *between, 1)
+        return [classifier, *[autoencoder] * ("n_out" not in have), one_output]
     if "target" not in have:
         return [(8, 5, 8)]
     if "sizes" in have:
         return [(8, 5, 10)]
     if "n_in" in have or "n_out" in have:
         return [(8, 10), (8, 5, 10)]
-    return [(8, 5, 10), (8, 10), (8, 1), (8, 5, 6, 10)]
+    return [(8, 5, 10), (8, 10), (8, 1), (8, 5, 6, 10), (8, 5, 1)]
 
 
 def _asked(all_forms: Sequence[Form], options: Options) -> list[Form]:
@@ -199,7 +212,8 @@ def _calls_of_example(function: dict, example: list, options: Options) -> Iterat
         theta = {name: given.pop(name) for name in params if name in given}
         rest, named = [], given
     by_role: dict[str, list[Any]] = {}
-    for name, value in [*zip(names[1:], rest, strict=False), *named.items()]:
+    pairs = [*zip(names[1:], rest, strict=False), *named.items()]
+    for name, value in pairs:
         by_role.setdefault(role_of(name) or "", []).append(value)
     arrays = [v for v in [*rest, *named.values()] if isinstance(v, np.ndarray) and v.size > 1]
     data, target = (
@@ -213,7 +227,8 @@ def _calls_of_example(function: dict, example: list, options: Options) -> Iterat
     decay = next((float(v) for v in by_role.get("decay", []) if np.ndim(v) == 0), 0.0)
     unknown = Form("as in example()", partial(redrawn, theta), (), False)
     none = np.zeros((0, 0))
-    call = Call(unknown, (), "", "", none, none, rest, named, decay, by_name)
+    settings = _settings((name, role_of(name), value) for name, value in pairs)
+    call = Call(unknown, (), "", "", none, none, rest, named, decay, settings, by_name)
     if data and isinstance(data[0], np.ndarray) and data[0].ndim == 2:
         for examples in [options.examples] if options.examples else ["rows", "columns"]:
             x = np.asarray(data[0] if examples == "rows" else data[0].T, np.float64)
@@ -222,8 +237,9 @@ def _calls_of_example(function: dict, example: list, options: Options) -> Iterat
                     form = form_of(theta, sizes)
                     for asked in _asked([form] if form else [], options):
                         yield Call(
-                            asked, sizes, examples, labels, x, y, rest, named, decay, by_name
-                        )
+                            asked, sizes, examples, labels, x, y, rest, named, decay, settings,
+                            by_name,
+                        )  # fmt: skip
     yield call
 
 

@@ -172,6 +172,7 @@ def functions(module, file: str) -> list[dict]:
                     {
                         "name": parameter.name,
                         "required": parameter.default is parameter.empty,
+                        "default": parameter.default if is_plain(parameter.default) else None,
                         "keyword": parameter.kind == parameter.KEYWORD_ONLY,
                     }
                     for parameter in parameters
@@ -180,6 +181,11 @@ def functions(module, file: str) -> list[dict]:
             }
         )
     return found
+
+
+def is_plain(value) -> bool:
+    """Whether it is one number of Python's."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def answers(module, request: dict, example, file: str):
@@ -225,7 +231,8 @@ def called(function, positional: list, named: dict):
                 make = getattr(make, part)
             positional = [in_arrays(make, value) for value in positional]
             named = {name: in_arrays(make, value) for name, value in named.items()}
-    return function(*positional, **named)
+    # Copies: what one function writes into its arguments must not reach the next.
+    return function(*copy.deepcopy(positional), **copy.deepcopy(named))
 
 
 def in_arrays(make, value):
@@ -244,6 +251,8 @@ def pair(result, theta):
     """
     if isinstance(result, tuple | list) and len(result) > 1:
         places = [i for i in (0, len(result) - 1) if is_number(result[i])]
+        # Beside J the gradient of the only output's bias is an array of one.
+        places = [i for i in places if not getattr(result[i], "shape", ())] or places
         rest = [part for i, part in enumerate(result) if i not in places[:1]]
         if len(result) == 2 and (places or not isinstance(result[0], dict | list | tuple)):
             return result[places[0] if places else 0], rest[0 if places else 1]
@@ -251,6 +260,8 @@ def pair(result, theta):
             raise NoPair("its first and its last value are single numbers: return (J, gradient)")
         if places and arrays_in(rest) == arrays_in(theta):
             return result[places[0]], rest
+    if result is None:
+        raise NoPair("it returns nothing: does it end without `return`?")
     what = f"{len(result)} values" if isinstance(result, tuple) else "one value"
     raise NoPair(f"it returns {what}, not a pair (J, gradient)")
 
@@ -288,7 +299,7 @@ def encode(value, example: int | None = None):
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, dict):
-        return {"dict": [[key, encode(part, example)] for key, part in value.items()]}
+        return {"dict": [[encode(key), encode(part, example)] for key, part in value.items()]}
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [encode(part, example) for part in value]}
@@ -309,7 +320,7 @@ def decode(value, example):
     if not isinstance(value, dict):
         return value
     if "dict" in value:
-        return {key: decode(part, example) for key, part in value["dict"]}
+        return {decode(key, example): decode(part, example) for key, part in value["dict"]}
     if "list" in value:
         return [decode(part, example) for part in value["list"]]
     if "tuple" in value:

@@ -143,6 +143,8 @@ def _text(report: Report) -> str:
     for name, block in report.blocks.items():
         difference = block["relative_difference"]
         number = "       –" if difference is None else f"{difference:8.1e}"
+        if difference is not None and difference > 1e6:  # over a length of about zero
+            number = "opposite"
         lines.append(f"  {name:<{width}}  {number}  {'right' if block['ok'] else 'WRONG'}")
     if report.mistakes:
         lines += ["", "What it looks like:"]

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxlab.gradcheck.layouts import MAJORS, ORDERS, Layout
+from jaxlab.gradcheck.layouts import MAJORS, ORDERS, Layout, raw_leaves
 from jaxlab.gradcheck.networks import Array
 from jaxlab.gradcheck.roles import piece_of
 
 BIASES = ("(n,)", "(1, n)", "(n, 1)")
+# The root mean square of what `draw` draws, about.
+TYPICAL = 0.6
 KINDS = {
     "dict": "dict",
     "list": "list",
@@ -100,16 +102,27 @@ def form_of(example: Any, sizes: tuple[int, ...]) -> Form | None:
 
 
 def redrawn(structure: Any, rng: np.random.Generator) -> Any:
-    """The same structure of arrays with random numbers in it."""
+    """The same structure of arrays with random numbers in it, as large as its own or smaller.
+
+    Where an example has small weights, large ones may saturate every unit.
+    """
+    arrays = [leaf.ravel() for leaf in raw_leaves(structure) if leaf.dtype.kind == "f"]
+    own = np.concatenate([np.zeros(0), *arrays])
+    own = own[np.isfinite(own) & (own != 0)]
+    size = np.sqrt(np.mean(own**2)) if own.size else 1.0
+    return _redrawn(structure, rng, min(max(float(size) / TYPICAL, 0.01), 1.0))
+
+
+def _redrawn(structure: Any, rng: np.random.Generator, scale: float) -> Any:
     if isinstance(structure, dict):
-        return {key: redrawn(part, rng) for key, part in structure.items()}
+        return {key: _redrawn(part, rng, scale) for key, part in structure.items()}
     if isinstance(structure, list | tuple):
-        return type(structure)(redrawn(part, rng) for part in structure)
+        return type(structure)(_redrawn(part, rng, scale) for part in structure)
     if isinstance(structure, np.ndarray):
-        return draw(structure.shape, rng).astype(
+        return (scale * draw(structure.shape, rng)).astype(
             structure.dtype if structure.dtype.kind == "f" else np.float64
         )
-    return float(draw((1,), rng)[0]) if isinstance(structure, float) else structure
+    return scale * float(draw((1,), rng)[0]) if isinstance(structure, float) else structure
 
 
 def draw(shape: Sequence[int], rng: np.random.Generator) -> Array:

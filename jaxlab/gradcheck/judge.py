@@ -1,5 +1,7 @@
 """The verdict on a function of somebody's file: right, wrong, or unchecked and why."""
 
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from jaxlab.gradcheck.naming import TOLERANCE, Problem, name_mistakes, what_is_k
 from jaxlab.gradcheck.networks import Blocks, cost_and_grad, named
 from jaxlab.gradcheck.process import Theirs
 from jaxlab.gradcheck.recognize import Recognised, find, is_alike, is_gradient
+from jaxlab.gradcheck.roles import role_of
 
 # ‖g - n‖ / ‖g + n‖ of a right block: at most rounding, far below the smallest real mistake.
 RIGHT = {"float64": 1e-7, "float32": 1e-4}
@@ -77,15 +80,20 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
         raise CheckError(f"the file does not run to its end: {theirs.stopped}. {error}") from error
     report.function = function["name"]
     if found and call.deeper:
-        found, call = _with_a_hidden_layer(theirs, report.function, options) or (found, call)
+        equal = (DEEPER[0], *2 * DEEPER[-1:])
+        found, call = _with_sizes(theirs, report.function, options, equal) or (found, call)
     if found:
         _by_network(found, report)
         if report.wrong and call.sizes[-1] > 1 and len(call.sizes) == 2 and not options.sizes:
             call = _with_one_output(theirs, options, report) or call
+        elif not report.wrong and _takes_any_depth(function, call) and not options.sizes:
+            _with_two_hidden_layers(theirs, call, options, report)
     else:
         _by_differences(theirs, function, call, report)
     report.verdict = "wrong" if report.wrong or report.mistakes else "right"
     notes = [report.note]
+    if report.verdict == "right" and (left := _left_alone(function, call)):
+        notes.append(f"left as they are: {left}; what other values switch on was not checked")
     if call.deeper:
         notes.append(
             f"looked at without a hidden layer alone: with one ({'-'.join(map(str, DEEPER))}) "
@@ -101,18 +109,43 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
     report.note = "; ".join(note for note in notes if note)
 
 
-def _with_a_hidden_layer(theirs: Theirs, name: str, options: Options):
-    """A function of any depth may fail where layers differ, and be wrong where they do not.
-
-    A function that is meant for no hidden layer has another cost or fails, as before: None.
-    """
+def _with_sizes(
+    theirs: Theirs, name: str, options: Options, sizes: tuple[int, ...]
+) -> tuple[Recognised, Call] | None:
+    """The function called with other layers; None where it fails there or has another cost."""
     try:
-        _, found, call = _choose(
-            theirs, name, replace(options, sizes=(DEEPER[0], *2 * DEEPER[-1:]))
-        )
+        _, found, call = _choose(theirs, name, replace(options, sizes=sizes))
     except CheckError:
         return None
     return (found, call) if found else None
+
+
+def _takes_any_depth(function: dict, call: Call) -> bool:
+    """Whether its parameters may be those of more layers: a list or dict, or a vector and sizes."""
+    with_sizes = any(role_of(p["name"]) == "sizes" for p in function["parameters"])
+    return len(call.sizes) == 3 and not call.by_name and (with_sizes or not call.form.flat)
+
+
+def _with_two_hidden_layers(theirs: Theirs, call: Call, options: Options, report: Report) -> None:
+    """A loop over layers may be right for one hidden layer and wrong for two: then that counts."""
+    n_in, hidden, n_out = call.sizes
+    again = _with_sizes(theirs, report.function, options, (n_in, hidden, hidden + 1, n_out))
+    if again:
+        deeper = Report(report.file, report.function)
+        _by_network(again[0], deeper)
+        if deeper.wrong:
+            vars(report).update(vars(deeper))
+            report.note += "; " * bool(report.note) + "right with one hidden layer, not with two"
+
+
+def _left_alone(function: dict, call: Call) -> str:
+    """The numbers among its arguments that were left at their defaults, "keep_prob = 1"."""
+    given = {*call.named, *(p["name"] for p in function["parameters"][: 1 + len(call.args)])}
+    return ", ".join(
+        f"{p['name']} = {p['default']:g}"
+        for p in function["parameters"]
+        if p["name"] not in given and p["default"] is not None
+    )
 
 
 def _with_one_output(theirs: Theirs, options: Options, report: Report) -> Call | None:
@@ -121,13 +154,12 @@ def _with_one_output(theirs: Theirs, options: Options, report: Report) -> Call |
     Where it is right for one, that is the report.
     """
     alone = Report(report.file, report.function)
-    try:
-        _, found, call = _choose(theirs, report.function, replace(options, sizes=(DEEPER[0], 1)))
-    except CheckError:
+    again = _with_sizes(theirs, report.function, options, (DEEPER[0], 1))
+    if again is None:
         return None
-    if found:
-        _by_network(found, alone)
-    if not found or alone.wrong:
+    found, call = again
+    _by_network(found, alone)
+    if alone.wrong:
         return None
     vars(report).update(vars(alone))
     report.note = "right for one output an example; with several, J is a mean over them as well"
@@ -178,6 +210,8 @@ def _choose(theirs: Theirs, name: str, options: Options):
     known = [s for s in alike if s[1] is not None] or alike
     if len(known) == 1:
         return known[0]
+    if not known and (pair := _cost_and_gradient(theirs.functions)):
+        return _choose(theirs, pair, options)
     if not known:
         if len(reasons) == 1:
             raise CheckError(reasons[0])
@@ -190,6 +224,25 @@ def _choose(theirs: Theirs, name: str, options: Options):
         )
     names = ", ".join(f"{theirs.file.name}:{function['name']}" for function, *_ in known)
     raise CheckError(f"several functions can be checked; name one of {names}")
+
+
+def _cost_and_gradient(functions: list[dict]) -> str:
+    """COST,GRADIENT, where two functions with the same arguments are named so; "" otherwise."""
+    taking = {
+        function["name"]: [p["name"] for p in function["parameters"]]
+        for function in functions
+        if len(function["parameters"]) > 1
+    }
+    gradients = [name for name in taking if re.search("grad|back|^dj", name.lower())]
+    pairs = [
+        f"{name},{gradient}"
+        for name in taking
+        for gradient in gradients
+        if re.search("cost|loss|objective|^j$", name.lower())
+        and name not in gradients
+        and taking[name] == taking[gradient]
+    ]
+    return pairs[0] if len(pairs) == 1 else ""
 
 
 def _pair(name: str, functions: list[dict]) -> dict:
@@ -218,8 +271,7 @@ def _by_network(found: Recognised, report: Report) -> None:
         f"{layout.text(call.form.flat)}; one example a {rows}"
         f"{f'; {LABELS[call.labels]}' if call.labels else ''}; m = {len(call.x)}"
     )
-    if call.decay:
-        report.note = f"λ = {call.decay:g}"
+    report.note = call.settings
     params = [found.params(i) for i in range(len(call.points))]
     right = [cost_and_grad(p, call.x, call.y, found.network)[1] for p in params]
     own = [name for name in right[0] if layout.has_bias or name[0] == "W"]
@@ -237,6 +289,9 @@ def _by_network(found: Recognised, report: Report) -> None:
         if other != layout and _all_close(found, other, right, tolerance):
             report.mistakes = [_other_order(found, layout, other, report)]
             return
+    if _all_close(_last_layer_first(found), layout, right, tolerance):
+        report.mistakes = [_in_reverse(report)]
+        return
     # A large network has equations enough at one point, and too many pairs of rules to try.
     large = sum(block.size for block in right[0].values()) > LARGE
     few = slice(0, 1 if large else POINTS_FOR_NAMES)
@@ -246,6 +301,20 @@ def _by_network(found: Recognised, report: Report) -> None:
     named_blocks = {name for mistake in mistakes for name in mistake.block.split(", ")}
     if not set(report.wrong) <= named_blocks:
         report.reason = what_is_known(problem)
+    elif len(mistakes) == 1 and report.wrong == own and _is_one_factor(mine, right):
+        report.reason = (
+            "It is the same factor in every block: if the gradient is as you mean it, J is not. "
+            f"J here: {report.cost}"
+        )
+
+
+def _is_one_factor(mine: list[Blocks], right: list[Blocks]) -> bool:
+    g, n = (
+        np.concatenate([block[name].ravel() for block in blocks for name in right[0]])
+        for blocks in (mine, right)
+    )
+    k = float(g @ n) / float(n @ n)
+    return bool(np.linalg.norm(g - k * n) <= 1e-4 * np.linalg.norm(g))
 
 
 def _mine(found: Recognised, layout) -> list[Blocks]:
@@ -281,6 +350,36 @@ def _other_order(found: Recognised, layout, other, report: Report) -> dict[str, 
     )
 
 
+def _last_layer_first(found: Recognised) -> Recognised:
+    """The same with the layers of its gradients, where these are a list or a vector, turned round.
+
+    Loops over layers from the last to the first append in that order.
+    """
+    pieces = found.layout.pieces()
+    layers = len(found.layout.sizes) - 1
+    by_layer = found.layout.order not in ("WWbb", "bbWW")
+
+    def turned(grad: Any) -> Any:
+        if isinstance(grad, list | tuple) and len(grad) % layers == 0:
+            n = len(grad) // layers
+            return [part for i in range(layers)[::-1] for part in grad[i * n : (i + 1) * n]]
+        if isinstance(grad, np.ndarray) and grad.size == found.layout.length and by_layer:
+            sizes = [
+                sum(math.prod(shape) for _, of, shape in pieces if of == l)
+                for l in range(1, layers + 1)
+            ]
+            return np.concatenate(np.split(grad.ravel(), np.cumsum(sizes[:0:-1]))[::-1])
+        return grad
+
+    results = [(J, turned(grad)) for J, grad in found.call.results]
+    return replace(found, call=replace(found.call, results=results))
+
+
+def _in_reverse(report: Report) -> dict[str, str]:
+    text = "the gradient is right but comes last layer first: put it in the order of the parameters"
+    return asdict(Mistake("packed in another order", ", ".join(report.wrong), text))
+
+
 def _packed_and_wrong(found: Recognised, problem: Problem, report: Report) -> list[Mistake]:
     """A gradient that is packed in another order and wrong as well."""
     for other in found.call.form.layouts:
@@ -299,16 +398,26 @@ def _packed_and_wrong(found: Recognised, problem: Problem, report: Report) -> li
 def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
     """A gradient that is not built like the parameters is wrong, whatever its numbers."""
     call, names = found.call, list(right[0])
+    if _all_close(_last_layer_first(found), found.layout, right, RIGHT[call.dtype]):
+        report.blocks = {name: {"ok": False, "relative_difference": None} for name in names}
+        report.mistakes = [_in_reverse(report)]
+        return
     grads = [in_order(theta, g) for theta, (_, g) in zip(call.points, call.results, strict=True)]
     shapes, own = ([part.shape for part in leaves(part)] for part in (call.points[0], grads[0]))
     text = f"the parameters are {len(shapes)} arrays, the gradient is {len(own)}"
     bad = names
     if len(shapes) == len(own):
         differ = [i for i, (s, o) in enumerate(zip(shapes, own, strict=True)) if s != o]
-        text = "; ".join(
-            f"{paths(call.points[0])[i]} has shape {shapes[i]}, its gradient {own[i]}"
-            for i in differ
-        )
+        each = names if len(shapes) == len(names) else paths(call.points[0])
+        text = "; ".join(f"{each[i]} has shape {shapes[i]}, its gradient {own[i]}" for i in differ)
+        m = len(call.x)
+        with_m = [i for i in differ if any(size % m == 0 for size in own[i])]
+        if len(with_m) == len(shapes) > 1:
+            raise CheckError(
+                f"{text}: there is a multiple of the m = {m} examples in each, so it seems to take "
+                "one example at a time: add a function example() to the file that returns its "
+                "arguments for one"
+            )
         if len(shapes) == len(names):
             bad = [names[i] for i in differ]
     report.blocks = {name: {"ok": False, "relative_difference": None} for name in names}

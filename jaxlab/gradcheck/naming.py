@@ -75,7 +75,30 @@ def name_mistakes(problem: Problem, pairs: bool = True) -> list[Mistake]:
     Rules of the network first, numbers alone (`name_from_numbers`) where no rule explains them.
     """
     with np.errstate(all="ignore"):
-        return _by_rules(problem, pairs) or _by_numbers(problem)
+        updated = _updated_parameters(problem)
+        return updated or _by_rules(problem, pairs) or _by_numbers(problem)
+
+
+def _updated_parameters(problem: Problem) -> list[Mistake]:
+    """θ - η × gradient in place of the gradient: the function has done the step itself."""
+    mine, right = problem.stacked(problem.mine), _right(problem)
+    theta = problem.stacked([named(params) for params in problem.params])
+    step, g = (
+        np.concatenate([blocks[name].ravel() for name in mine])
+        for blocks in ({n: theta[n] - mine[n] for n in mine}, right)
+    )
+    rate = _ratio(step, g)
+    # The difference to θ has lost the digits that a short step leaves to θ.
+    if not 1e-4 < abs(rate) < 1e4 or not _close(step, rate * g, 1e3 * problem.tolerance):
+        return []
+    what = f"θ - {rate:.4g} × the gradient" if rate > 0 else f"θ + {-rate:.4g} × the gradient"
+    return [
+        Mistake(
+            "updated parameters",
+            ", ".join(mine),
+            f"{what} is returned, the parameters after a step: return the gradient itself",
+        )
+    ]
 
 
 def what_is_known(problem: Problem) -> str:
@@ -86,21 +109,28 @@ def what_is_known(problem: Problem) -> str:
     known = [l for l in range(1, L) if all(ok.get(f"{kind}{l}", True) for kind in "Wb")]
     text = "No single mistake or pair of mistakes that this checker knows explains the numbers."
     top = next((l for l in range(L - 1, 0, -1) if l not in known), 0)
+    delta = f"δ{top + 1}"
+    if ok.get(f"b{top}") and not ok[f"W{top}"]:
+        return (
+            f"{text} b{top} is right, so {delta} is; the mistake is in {delta} a{top}ᵀ, W{top}'s "
+            "gradient."
+        )
+    if ok.get(f"W{top}"):
+        return (
+            f"{text} W{top} is right, so {delta} is; the mistake is in how b{top}'s gradient sums "
+            f"{delta}."
+        )
     if top < L - 1:
         names = ", ".join(n for l in known if l > top for n in (f"W{l}", f"b{l}") if n in ok)
-        text += (
-            f" {names} are right, so δ{L if top == L - 2 else f'{top + 2} … δ{L}'} and "
+        return (
+            f"{text} {names} are right, so δ{L if top == L - 2 else f'{top + 2} … δ{L}'} and "
             f"a{top + 1} are; the mistake lies between δ{top + 2} and the gradient of W{top}, in "
-            f"δ{top + 1} first."
+            f"{delta} first."
         )
-        return text
-    if ok.get(f"b{top}") and not ok[f"W{top}"]:
-        text += f" b{top} is right, so δ{L} is; the mistake is in δ{L} a{top}ᵀ, W{top}'s gradient."
-    elif ok.get(f"W{top}"):
-        text += f" W{top} is right, so δ{L} is; the mistake is in how b{top}'s gradient sums δ{L}."
-    else:
-        text += f" The output layer's blocks are wrong already: look at δ{L} first."
-    return text
+    return (
+        f"{text} The output layer's blocks are wrong already: look at {delta} first, then at how "
+        "the gradient is put together (its order, its weight decay)."
+    )
 
 
 # --- explanations: rules, and what they leave to single blocks ---
@@ -219,11 +249,23 @@ def _ruled(problem: Problem, right: Blocks, ruled: tuple) -> Iterator[Mistake]:
 def _fixed(problem: Problem, fixes: Mapping[str, list[Fix]]) -> Iterator[Mistake]:
     for (id, detail), names in _chosen(fixes, all_of_them=True).items():
         block = ", ".join(names)
-        if len(names) > 1:
-            detail = detail.replace("{block} is", "{block} are").replace(
-                "{block} has", "{block} have"
-            )
-        yield Mistake(id, block, detail.replace("{block}", block))
+        yield Mistake(id, block, _plural(detail, len(names)).replace("{block}", block))
+
+
+def _plural(detail: str, count: int) -> str:
+    """A sentence about {block}, for several blocks."""
+    if count == 1 or not detail.startswith("{block}"):
+        return detail
+    for one, several in (
+        ("{block} is", "{block} are"),
+        ("{block} has", "{block} have"),
+        ("what it should be", "what they should be"),
+        ("it never gets its gradient", "they never get their gradients"),
+        ("its units", "their units"),
+        ("its signs", "their signs"),
+    ):
+        detail = detail.replace(one, several)
+    return detail
 
 
 # --- a block alone ---
@@ -368,7 +410,8 @@ def _factor(k: float, m: int, units: int) -> Key:
         (2, "factor", "{block} is 2 times what it should be: the ½ of the cost cancels the 2"),
         (0.5, "factor", "{block} is ½ of what it should be: the ½ of the cost is in it twice, or "
          "the 2 of the square is missing"),
-        (m / (m - 1), "1/(m-1)", f"{{block}} is divided by m - 1 = {m - 1}: divide by m = {m}"),
+        (m / max(m - 1, 1), "1/(m-1)",
+         f"{{block}} is divided by m - 1 = {m - 1}: divide by m = {m}"),
         (1 / m**2, "1/m twice", f"{{block}} is 1/m² = 1/{m * m} of what it should be"),
         (m / 2, "factor", f"{{block}} is m/2 = {m / 2:g} times what it should be"),
         (2 / m, "factor", f"{{block}} is 2/m = 2/{m} of what it should be"),
@@ -390,7 +433,8 @@ def _decay_key(c: float, decay: float, m: int, name: str) -> Key:
     if abs(c) < 1e-7 * abs(decay):
         return (
             "decay missing",
-            f"the weight decay of the cost is missing: add {decay:.4g} × {{block}}",
+            f"the weight decay of the cost is missing: add {decay:.4g} × {{block}}"
+            + ", or leave the biases out of the cost's, as is usual" * name.startswith("b"),
         )
     for factor, id, how in (
         (-1, "decay sign", "has the wrong sign"),

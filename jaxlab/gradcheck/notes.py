@@ -26,7 +26,8 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
     elif not complex_step or "complex_step" in unfit:
         notes.append(
             "The complex step was left out: the cost is not analytic (abs, norm, max, conj) or "
-            "takes no complex numbers."
+            "takes no complex numbers"
+            + ("." if complex_step else ", as jax.value_and_grad does not: pass cost= beside it.")
         )
     if problem.traced and "autograd" not in blocks[0].diff:
         notes.append(
@@ -41,6 +42,7 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
         if {"autograd", "complex_step"}.isdisjoint(block.diff)
         and 10 * np.linalg.norm(answer.error) > np.linalg.norm(np.nan_to_num(answer.mine))
         and answer.mine.any()
+        and np.isfinite(answer.mine).all()
     ]
     if hidden:
         notes.append(

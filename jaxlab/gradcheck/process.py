@@ -18,6 +18,7 @@ from jaxlab.errors import CheckError
 
 CHILD = Path(__file__).with_name("child.py")
 MOST_CHARACTERS = 100_000_000
+_NOT_NUMBERS = "its process answers with something else than numbers"
 
 
 class Failure(NamedTuple):
@@ -91,7 +92,10 @@ class Theirs:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
         answers = self._reply()["answers"]
-        good = [(a["J"], decode(a["grad"])) for a in answers if "error" not in a]
+        try:
+            good = [(a["J"], decode(a["grad"])) for a in answers if "error" not in a]
+        except (KeyError, TypeError, ValueError):
+            raise CheckError(_NOT_NUMBERS) from None
         return good, next(
             (Failure(a["error"], a["reached"]) for a in answers if "error" in a), None
         )
@@ -137,7 +141,7 @@ class Theirs:
         try:
             reply = json.loads(line)
         except ValueError:
-            raise CheckError("its process answers with something else than numbers") from None
+            raise CheckError(_NOT_NUMBERS) from None
         if "error" in reply:
             raise CheckError(f"the file cannot be run: {reply['error']}")
         return reply
@@ -155,7 +159,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, Opaque):
         return {"example": value.place}
     if isinstance(value, dict):
-        return {"dict": [[key, encode(part)] for key, part in value.items()]}
+        return {"dict": [[encode(key), encode(part)] for key, part in value.items()]}
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [encode(part) for part in value]}
@@ -169,7 +173,7 @@ def decode(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "dict" in value:
-        return {key: decode(part) for key, part in value["dict"]}
+        return {decode(key): decode(part) for key, part in value["dict"]}
     if "list" in value:
         return [decode(part) for part in value["list"]]
     if "tuple" in value:

@@ -177,6 +177,8 @@ def find(
         more = [call.form.make(rng) for _ in range(points_needed(call.sizes or (1, 1, 1)) - 1)]
         results_of_more, error = theirs(call, more)
         call.points, call.results = [one, *more], results[:1] + results_of_more
+        if error is None and not np.isfinite([J for J, _ in call.results]).all():
+            error = Failure("J is not finite at some random parameters", TO_ITS_END)
         if error:
             errors.append(error)
             continue
@@ -212,10 +214,11 @@ def find(
         if example:
             how = "with what example() returns"
             advice = "Parameters are its first argument, or those named W1, b1, W2, …"
-        raise CheckError(
-            f"{function['name']} cannot be called {how}: "
-            f"{reason.text if reason else 'no layout of that name fits'}. {advice}"
-        )
+        text = f"{function['name']} cannot be called {how}: "
+        text += reason.text if reason else "no layout of that name fits"
+        # Of a missing import, other arguments make no difference.
+        hopeless = not example and reason is not None and reason.reached == HOPELESS
+        raise CheckError(text if hopeless else f"{text}. {advice}")
     return None, works
 
 

@@ -14,10 +14,12 @@ ROLES = {
     "n_hidden": "nhidden nh hiddensize hiddenlayersize hiddendim numhidden nhid h hidden "
     "hiddenunits nhiddenunits numhiddenunits",
     "n_out": "noutput noutputs nout ny outputsize outputlayersize outputdim numlabels numclasses "
-    "nclasses noutputunits numoutputs numoutput k c dout nlabels classes",
+    "nclasses noutputunits numoutputs numoutput k c dout nlabels classes "
+    "outputunits",
     "sizes": "sizes layers layersizes layerdims dims architecture layersdims units nunits shape",
     "decay": "lambda lam lambd lamb lmbda lmbd reg reglambda regularization regstrength "
-    "weightdecay l2 l2reg decay wd regparam learningrate",
+    "weightdecay l2 l2reg l2lambda l2reglambda decay wd regparam regcoef weightcost weightpenalty",
+    "rate": "learningrate lr eta alpha stepsize",
     "m": "m nexamples nsamples numexamples batchsize numsamples n",
     "sparsity": "sparsityparam rho sparsity sparsitytarget",
     "beta": "beta sparsitypenalty sparsityweight",

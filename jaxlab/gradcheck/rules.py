@@ -1,12 +1,14 @@
 """The rules of backpropagation that people break, each with the lab sheet's formula.
 
 Adding a mistake is one entry in a table. An entry is (id, the wrong value as a function of the
-pass p, the layer l and the right value, explanation); {l} and {n} in an explanation are l and
-l + 1. The mistakes are those of issue threads and forum pages, and their relatives. Factors,
-zeros, transposed blocks and weight decay need no entry: `naming.py` sees them block by block.
+pass p, the layer l and the right value, explanation); in an explanation {l} and {n} are l and
+l + 1, {prime} is the derivative of layer l's activation. The mistakes are those of issue threads
+and forum pages, and their relatives. Factors, zeros, transposed blocks and weight decay need no
+entry: `naming.py` sees them block by block.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +16,16 @@ from jaxlab.gradcheck.networks import ACTIVATIONS, Pass, Rule, sigmoid, softmax
 
 Entry = tuple[str, Callable[..., np.ndarray], str]
 
-ERROR = "δ({l}) = (a({l}) - y) × a({l})(1 - a({l}))"
-HIDDEN = "δ({l}) = W({l})ᵀ δ({n}) × a({l})(1 - a({l}))"
+ERROR = "δ({l}) = (a({l}) - y) × {prime}"
+HIDDEN = "δ({l}) = W({l})ᵀ δ({n}) × {prime}"
+# σ′(z) of the activations that a layer may have.
+DERIVATIVES = {
+    "sigmoid": "a({l})(1 - a({l}))",
+    "softmax": "a({l})(1 - a({l}))",
+    "tanh": "(1 - a({l})²)",
+    "relu": "(z({l}) > 0)",
+    "linear": "1",
+}
 GRADIENTS = "∂J/∂W({l}) = 1/m Σ δ({n}) a({l})ᵀ, ∂J/∂b({l}) = 1/m Σ δ({n})"
 
 
@@ -78,29 +88,29 @@ PRIME: tuple[Entry, ...] = (
     ("derivative missing", lambda p, l, s: np.ones_like(s),
      "the derivative σ′(z({l})) is missing in δ({l})"),
     ("derivative of a in place of z", lambda p, l, s: sigmoid(p.a[l]) * (1 - sigmoid(p.a[l])),
-     "σ is applied twice in δ({l}): σ′(z({l})) is a({l})(1 - a({l})); a({l}) is σ(z({l})) already"),
+     "σ is applied twice in δ({l}): σ′(z({l})) is {prime}; a({l}) is σ(z({l})) already"),
     ("a(1+a)", lambda p, l, s: p.a[l] * (1 + p.a[l]),
-     "the derivative in δ({l}) has a plus sign: it is a({l})(1 - a({l}))"),
+     "the derivative in δ({l}) has a plus sign: it is {prime}"),
     ("derivative is a", lambda p, l, s: p.a[l],
-     "the derivative in δ({l}) is a({l}) alone: it is a({l})(1 - a({l}))"),
+     "the derivative in δ({l}) is a({l}) alone: it is {prime}"),
     ("derivative is 1-a", lambda p, l, s: 1 - p.a[l],
-     "the derivative in δ({l}) is 1 - a({l}) alone: it is a({l})(1 - a({l}))"),
+     "the derivative in δ({l}) is 1 - a({l}) alone: it is {prime}"),
     ("derivative twice", lambda p, l, s: s**2,
-     "the derivative a({l})(1 - a({l})) stands twice in δ({l})"),
+     "the derivative {prime} stands twice in δ({l})"),
     ("derivative from z", lambda p, l, s: p.z[l] * (1 - p.z[l]),
-     "the derivative in δ({l}) is z({l})(1 - z({l})): it is a({l})(1 - a({l}))"),
+     "the derivative in δ({l}) is z({l})(1 - z({l})): it is {prime}"),
     ("derivative of tanh", lambda p, l, s: 1 - p.a[l] ** 2,
-     "the derivative in δ({l}) is tanh's, 1 - a²: for the sigmoid it is a({l})(1 - a({l}))"),
+     "the derivative in δ({l}) is tanh's, 1 - a²: it is {prime}"),
     ("derivative of sigmoid", lambda p, l, s: p.a[l] * (1 - p.a[l]),
-     "the derivative in δ({l}) is the sigmoid's, a(1 - a): use that of the layer's own activation"),
+     "the derivative in δ({l}) is the sigmoid's, a(1 - a): it is {prime}"),
     ("σ in place of σ′", lambda p, l, s: sigmoid(p.a[l]),
-     "δ({l}) has σ(a({l})) in place of the derivative a({l})(1 - a({l}))"),
+     "δ({l}) has σ(a({l})) in place of the derivative {prime}"),
     ("1-a²", lambda p, l, s: p.a[l] * (1 - p.a[l] ** 2),
-     "the derivative in δ({l}) is a(1 - a²): it is a({l})(1 - a({l}))"),
+     "the derivative in δ({l}) is a(1 - a²): it is {prime}"),
     ("a²(1-a)", lambda p, l, s: p.a[l] ** 2 * (1 - p.a[l]),
-     "the derivative in δ({l}) is a²(1 - a): it is a({l})(1 - a({l}))"),
+     "the derivative in δ({l}) is a²(1 - a): it is {prime}"),
     ("a(1-a)²", lambda p, l, s: p.a[l] * (1 - p.a[l]) ** 2,
-     "the derivative in δ({l}) is a(1 - a)²: it is a({l})(1 - a({l}))"),
+     "the derivative in δ({l}) is a(1 - a)²: it is {prime}"),
 )  # fmt: skip
 
 # Where cross-entropy cancels σ′: δ(L) = a(L) - y.
@@ -210,23 +220,25 @@ def rules_of(p: Pass) -> list[Rule]:
     In one layer, or in all of them, as a loop over layers or one function for σ′ does it.
     """
     L = p.L
-    rules = [_rule(entry, step, [L]) for step, entry in OUTPUT]
+    rules = [_rule(p, entry, step, [L]) for step, entry in OUTPUT]
     if p.loss.cancels:
-        rules += [_rule(entry, step, [L]) for step, entry in CANCELLED]
+        rules += [_rule(p, entry, step, [L]) for step, entry in CANCELLED]
     hidden, weights = list(range(2, L)), list(range(1, L))
     for layers in _one_or_all(hidden, [] if p.loss.cancels else [*hidden, L]):
         formula = ERROR if layers == [L] else HIDDEN
+        sheet = all(p.activation(l) == "sigmoid" for l in layers)
+        whose = "Lab sheet" if sheet else "Here"
         rules += [
-            _rule((id, change, f"{text}. Lab sheet: {formula}"), "prime", layers)
+            _rule(p, (id, change, f"{text}. {whose}: {formula}"), "prime", layers)
             for id, change, text in PRIME
         ]
     for layers in _one_or_all(hidden):
-        rules += [_rule(entry, "back", layers) for entry in BACK]
+        rules += [_rule(p, entry, "back", layers) for entry in BACK]
         rules.append(_updated(layers))
     for layers in _one_or_all(weights, hidden):
-        rules += [_rule(entry, "into", layers) for entry in INTO]
+        rules += [_rule(p, entry, "into", layers) for entry in INTO]
     for l in weights:
-        rules += list(_elsewhere(l, L))
+        rules += list(_elsewhere(p, l))
     rules += list(_examples(p))
     rules += list(_units(p))
     return rules
@@ -239,13 +251,21 @@ def _one_or_all(*several: list[int]) -> list[list[int]]:
     return [[l] for l in single] + [list(layers) for layers in sorted(together)]
 
 
-def _rule(entry: Entry, step: str, layers: list[int]) -> Rule:
+def _rule(p: Pass, entry: Entry, step: str, layers: list[int]) -> Rule:
     id, change, explanation = entry
-    l, n = (layers[0], layers[0] + 1) if len(layers) == 1 else ("l", "l+1")
-    text = explanation.format(l=l, n=n)
+    text = explanation.format(**_symbols(p, layers))
     if len(layers) > 1:
         text = f"in every layer l of {', '.join(map(str, layers))}: {text}"
     return Rule(id, frozenset((step, layer) for layer in layers), change, text)
+
+
+def _symbols(p: Pass, layers: list[int]) -> dict[str, Any]:
+    """What stands for l, n and the derivative in an explanation."""
+    l, n = (layers[0], layers[0] + 1) if len(layers) == 1 else ("l", "l+1")
+    activations = {p.activation(layer) for layer in layers if layer > 1}
+    same = len(activations) == 1
+    prime = DERIVATIVES[activations.pop()].format(l=l) if same else f"σ′(z({l}))"
+    return {"l": l, "n": n, "prime": prime}
 
 
 def _updated(layers: list[int]) -> Rule:
@@ -262,9 +282,9 @@ def _updated(layers: list[int]) -> Rule:
     )
 
 
-def _elsewhere(l: int, L: int) -> Iterator[Rule]:
+def _elsewhere(p: Pass, l: int) -> Iterator[Rule]:
     """A quantity of another layer where layer l's belongs; where its shape fits."""
-    n = l + 1
+    n, L = l + 1, p.L
     for j in range(1, L + 1):
         if j != l:
             yield Rule(
@@ -295,13 +315,13 @@ def _elsewhere(l: int, L: int) -> Iterator[Rule]:
                 "derivative of another layer",
                 frozenset({("prime", l)}),
                 _derivative_of(j),
-                f"δ({l}) has the derivative of layer {j}: " + HIDDEN.format(l=l, n=n),
+                f"δ({l}) has the derivative of layer {j}: " + HIDDEN.format(**_symbols(p, [l])),
             )
             yield Rule(
                 "W of another layer",
                 frozenset({("back", l)}),
                 _back_through(l + 1, j),
-                f"δ({l}) uses W({j}): " + HIDDEN.format(l=l, n=n),
+                f"δ({l}) uses W({j}): " + HIDDEN.format(**_symbols(p, [l])),
             )
         if 1 < l < L - 1 and j == L:
             yield Rule(
@@ -309,7 +329,7 @@ def _elsewhere(l: int, L: int) -> Iterator[Rule]:
                 frozenset({("back", l)}),
                 _back_through(j, l),
                 f"δ({l}) is computed from δ({j}), it must be from δ({n}): "
-                + HIDDEN.format(l=l, n=n),
+                + HIDDEN.format(**_symbols(p, [l])),
             )
     # Too little behind δ: the raw error, or W(l)ᵀδ before its derivative.
     what = "the raw error a - y" if n == L else f"W({n})ᵀ δ({n + 1}) without its derivative"
@@ -320,7 +340,7 @@ def _elsewhere(l: int, L: int) -> Iterator[Rule]:
             frozenset((f"left {part}", l) for part in parts),
             lambda p, _, right: p.back[n],
             f"the gradient of {' and '.join(f'{part}{l}' for part in parts)} has {what} where "
-            f"δ({n}) belongs: " + (ERROR if n == L else HIDDEN).format(l=n, n=n + 1),
+            f"δ({n}) belongs: " + (ERROR if n == L else HIDDEN).format(**_symbols(p, [n])),
         )
 
 

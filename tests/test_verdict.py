@@ -205,7 +205,7 @@ def test_naming_allows_what_the_differences_leave_open():
     def named(error, exact=None, m=5, right=right):
         answers = [said({"finite_difference": 0.0}, error=error)]
         return [mistake.id for mistake in verdict._named(
-            here, [block], answers, mine, right, exact, m, FLOAT64)]  # fmt: skip
+            here, (), [block], answers, mine, right, exact, m, FLOAT64)]  # fmt: skip
 
     # Errors of 13 · 1e-3 and 13 · 1e-6 in all; and more than 1 % explains everything.
     assert named(13e-3 / 3**0.5) == ["factor"]
@@ -226,7 +226,7 @@ def test_naming_is_of_the_blocks_that_are_wrong_and_known(monkeypatch):
 
     def named(*objections, errors=(0.0, 0.0, 0.0), exact=None):
         answers = [said({}, error=error) for error in errors]
-        found = verdict._named(here, blocks_of_three(*objections), answers, mine, right, exact,
+        found = verdict._named(here, (), blocks_of_three(*objections), answers, mine, right, exact,
                                5, FLOAT64)  # fmt: skip
         return [(mistake.id, mistake.block) for mistake in found]
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck import examples, numerical
+from jaxlab.gradcheck import examples, lab_network, numerical
 from jaxlab.gradcheck.functions import Problem
 from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
 from jaxlab.gradcheck.notes import notes_of
@@ -122,7 +122,7 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
         taylor_order=_whole_order(problem, blocks, directions),
         cost_diff=relative_difference(np.array([problem.own_J]), np.array([J0])),
         analytic="complex_step" in answers[0].theirs and "complex_step" not in unfit,
-        mistakes=tuple(_named(problem, blocks, answers, mine, right, exact, m, precision)),
+        mistakes=tuple(_named(problem, args, blocks, answers, mine, right, exact, m, precision)),
         mine=mine,
         right=right,
         precision=precision.name,
@@ -237,7 +237,7 @@ def _whole_order(problem, blocks, directions) -> float | None:
     return numerical.taylor_order(problem.J, problem.theta, problem.data, problem.g, directions)
 
 
-def _named(problem, blocks, answers, mine, right, exact, m, precision) -> list[Mistake]:
+def _named(problem, args, blocks, answers, mine, right, exact, m, precision) -> list[Mistake]:
     """The mistakes by name, in the blocks that are wrong and known whole."""
     wrong = {b.name: a for b, a in zip(blocks, answers, strict=True) if not b.ok}
     known = [name for name in wrong if right[name] is not None]
@@ -256,10 +256,16 @@ def _named(problem, blocks, answers, mine, right, exact, m, precision) -> list[M
     here = problem.blocks(np.asarray(problem.theta))
     name = partial(name_from_numbers, mine, true, here, m=m, tolerance=tolerance)
     found = name()
-    named = {block for mistake in found for block in mistake.block.split(", ")}
-    if exact is not None and set(known) - named:
+    if exact is not None and _unnamed(known, found):
         found = name(per_example=examples.gradients(problem, m))
+    if precision is FLOAT64 and _unnamed(known, found):
+        ruled = lab_network.broken_rules(problem, args)
+        return found if _unnamed(known, ruled) else ruled
     return found
+
+
+def _unnamed(wrong: list[str], mistakes: list[Mistake]) -> set[str]:
+    return set(wrong) - {block for mistake in mistakes for block in mistake.block.split(", ")}
 
 
 def _sample(size: int, most: int | None, rng: np.random.Generator) -> np.ndarray:

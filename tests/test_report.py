@@ -11,6 +11,7 @@ import pytest
 from pypdf import PdfReader
 
 from jaxlab.errors import OptionError, OutputError
+from jaxlab.exercises import ex7
 from jaxlab.report import command, content, document, listings, wording
 
 ALL = [f"ex{n}" for n in range(1, 8)]
@@ -220,6 +221,29 @@ def test_killed_it_goes_on_where_it_was(jaxlab, python, cache, lab, tmp_path):
     record = json.loads((lab / "ex7" / "result.json").read_text())
     assert record["numbers"]["test_accuracy"]["mean"] > 0.9
     assert record["seconds"] < record["numbers"]["train_seconds"] + 15
+
+
+@pytest.mark.parametrize(
+    ("saved", "asked", "goes_on"),
+    [
+        ([], [], True),
+        (["--quick"], ["--quick"], True),
+        (["--mnist-dir", "fashion"], ["--mnist-dir", "fashion"], True),
+        (["--mnist-dir", "fashion"], [], False),
+        ([], ["--mnist-dir", "fashion"], False),
+        (["--source", "small"], [], False),
+        (["--tfds-manual-dir", "by hand"], [], False),
+        (["--epochs", "7"], [], False),
+    ],
+)
+def test_exercise_7_goes_on_only_with_the_run_that_is_asked_for(monkeypatch, saved, asked, goes_on):
+    config, _, _ = command.exercise.parse("ex7", ex7, saved)
+    notes = json.loads(json.dumps({"config": ex7._plain(config)}))
+    monkeypatch.setattr(ex7, "saved_notes", lambda folder: notes)
+    ran = []
+    monkeypatch.setattr(command.exercise, "run", lambda name, words, alone: ran.append(words))
+    command._run("ex7", asked)
+    assert ran == [[*asked, "--resume"] if goes_on else asked]
 
 
 # --- sentences follow from numbers ---

@@ -33,7 +33,7 @@ def run(name: str, options: Sequence[str], *, alone: bool = True) -> int:
     """
     use_compilation_cache()
     module = import_module(f"jaxlab.exercises.{name}")
-    config, out, quick = _parse(name, module, options)
+    config, out, quick = parse(name, module, options)
     results.check_writable(out)
     if (out / name).exists():
         results.check_writable(out / name)
@@ -72,7 +72,7 @@ def _is_helper() -> bool:
     return jax.process_index() > 0
 
 
-def _parse(name: str, module, options: Sequence[str]):
+def parse(name: str, module, options: Sequence[str]):
     """The exercise's config and the folder for results, from command-line options."""
     # --quick changes the defaults; options given beside it still count. Exercise 7 has more that
     # change them.

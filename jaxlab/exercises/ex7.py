@@ -100,6 +100,8 @@ class Config(Recipe, RunConfig):
 QUICK = Config(channels=(16, 32, 64), epochs=6.0, batch_size=64, source="small", limit=2000)
 # What decides the bits of the result: a checkpoint goes on only where these are the same.
 DECISIVE = ("seed", "limit", "validation", *(field.name for field in fields(Recipe)))
+# Which images, where whether to go on is asked before they are loaded and have a digest.
+IMAGES = ("source", "mnist_dir", "tfds_manual_dir")
 
 
 def defaults(options: Sequence[str]) -> Config:
@@ -126,13 +128,13 @@ def defaults(options: Sequence[str]) -> Config:
     return Config(**_shallow(recipe), checkpoints=Path(folder))
 
 
-def is_unfinished(options: Sequence[str]) -> bool:
-    """Whether a checkpoint of the very run that these options ask for is there to go on from."""
-    config = defaults(options)
-    seed = int(_option(options, "--seed") or 0)
-    notes = saved_notes(Path(config.checkpoints or "checkpoints") / f"seed-{seed}")
-    mine = _plain(config) | {"seed": seed}
-    return notes is not None and all(mine[n] == notes["config"].get(n) for n in DECISIVE)
+def is_unfinished(config: Config) -> bool:
+    """Whether a checkpoint of the very run that is asked for is there to go on from."""
+    notes = saved_notes(Path(config.checkpoints or "checkpoints") / f"seed-{config.seed}")
+    mine = _plain(config)
+    return notes is not None and all(
+        mine[name] == notes["config"].get(name) for name in (*DECISIVE, *IMAGES)
+    )
 
 
 def run(config: Config) -> Result:

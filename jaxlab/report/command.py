@@ -133,7 +133,8 @@ def _run(name: str, words: list[str]) -> None:
     if name == "ex7":
         from jaxlab.exercises import ex7
 
-        if ex7.is_unfinished(words):
+        config, _, _ = exercise.parse(name, ex7, words)
+        if ex7.is_unfinished(config):
             try:
                 exercise.run(name, [*words, "--resume"], alone=False)
                 return

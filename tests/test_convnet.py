@@ -19,7 +19,7 @@ from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import STEPS_A_CALL, Trainer
 from jaxlab.data.mnist import load_mnist
 from jaxlab.errors import OptionError, OutputError
-from jaxlab.exercises import ex7
+from jaxlab.exercises import command, ex7
 from jaxlab.precision import enable_x64
 
 TINY = Recipe(channels=(4, 4, 8), epochs=2.5, batch_size=16)
@@ -385,6 +385,24 @@ def test_a_checkpoint_that_cannot_be_saved_says_so(images, standard_promotion, t
     trainer = Trainer(TINY, *images, seed=0)
     with pytest.raises(OutputError, match="cannot save a checkpoint"):
         Checkpoints(tmp_path / "file" / "here").save(trainer.start(), {})
+
+
+# --- the command line of the exercise ---
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--evaluate", "--quick"])
+@pytest.mark.parametrize("preset", [["--preset", "best"], ["--preset=best"]])
+def test_a_preset_that_would_not_count_is_refused(flag, preset):
+    with pytest.raises(OptionError, match=f"beside {flag}.*leave out --preset"):
+        ex7.defaults([flag, *preset])
+
+
+@pytest.mark.parametrize("first", [["--preset", "best"], ["--preset=best"]])
+@pytest.mark.parametrize("last", [["--preset", "fast"], ["--preset=fast"]])
+def test_of_several_presets_the_last_counts(first, last):
+    config, _, _ = command.parse("ex7", ex7, [*first, *last])
+    assert config.preset == "fast"
+    assert all(getattr(config, name) == value for name, value in vars(ex7.PRESETS["fast"]).items())
 
 
 # --- what the exercise says ---

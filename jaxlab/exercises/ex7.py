@@ -108,6 +108,13 @@ def defaults(options: Sequence[str]) -> Config:
     """The defaults of the command line: of the preset, the device, or the run to go on with."""
     out = Path(_option(options, "--out") or "runs")
     folder = _option(options, "--checkpoints") or out / "ex7" / "checkpoints"
+    preset = _option(options, "--preset")
+    for flag, whose in (("--resume", "a saved"), ("--evaluate", "a saved"), ("--quick", "a smoke")):
+        if flag in options and preset is not None:
+            raise OptionError(
+                f"a preset cannot be given beside {flag}, which takes the settings of {whose} run: "
+                "leave out --preset"
+            )
     if (address := _option(options, "--coordinator")) and not {"-h", "--help"} & {*options}:
         _join(address, _option(options, "--processes"), _option(options, "--process"))
     if "--resume" in options or "--evaluate" in options:
@@ -120,7 +127,7 @@ def defaults(options: Sequence[str]) -> Config:
         return _config_of(notes, Path(folder))
     if "--quick" in options:
         return replace(QUICK, checkpoints=Path(folder))
-    name = _option(options, "--preset") or "auto"
+    name = preset or "auto"
     if name == "auto":
         name = "cpu" if jax.default_backend() == "cpu" else "gpu"
     # tyro refuses an unknown name, with a list of those there are.
@@ -494,8 +501,8 @@ def _shape(recipe: Recipe) -> str:
 
 
 def _option(options: Sequence[str], name: str) -> str | None:
-    """The value of an option on a command line that is not parsed yet."""
-    for i, word in enumerate(options):
+    """The value of an option on a command line that is not parsed yet; of several, the last."""
+    for i, word in reversed([*enumerate(options)]):
         if word == name and i + 1 < len(options):
             return options[i + 1]
         if word.startswith(name + "="):

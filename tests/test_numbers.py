@@ -108,6 +108,19 @@ def test_images_from_which_little_can_be_learned(file, module, change):
     assert change is not blank or "hidden units do the same for every example" in said
 
 
+@pytest.mark.parametrize(("wrong", "count"), [({"autoencoder of 3", "softmax on raw pixels"}, 2),
+                                              ({"autoencoder of 3"}, 1), (set(), 0)])  # fmt: skip
+def test_exercise_6_counts_the_trainings_that_went_wrong(file, monkeypatch, wrong, count):
+    monkeypatch.setattr(
+        ex6, "training_problems", lambda name, *_: ["one", "two"] if name in wrong else []
+    )
+    result = ex6.run(dataclasses.replace(TINY[ex6], data=file(no_seven)))
+    assert len(result.problems) > 2 * count  # those of the images, too
+    said = " ".join(result.numbers["discussion"])
+    assert (f"But {count} of these trainings went wrong" in said) == (count > 0)
+    assert ("went wrong" in said) == (count > 0)
+
+
 def test_an_autoencoder_that_diverged_is_not_chosen(file, monkeypatch):
     train = ex4.train
 

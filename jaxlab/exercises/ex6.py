@@ -64,9 +64,10 @@ def run(config: Config) -> Result:
     total = len(sizes) * (config.steps + config.softmax_iterations) + config.softmax_iterations
     with terminal.progress("training", total) as advance:
         raw = softmax_classifier(config, digits, lambda x: x, "raw pixels", advance)
-        by_size = {}
+        by_size, of_encoders = {}, []
         for hidden in sizes:
-            encoder = autoencoder(config, digits, hidden, advance, problems)
+            encoder, found = autoencoder(config, digits, hidden, advance)
+            of_encoders.append(found)
             name = f"features of {hidden}"
             by_size[hidden] = softmax_classifier(
                 config, digits, partial(encode, encoder), name, advance
@@ -76,8 +77,8 @@ def run(config: Config) -> Result:
     only_features, only_raw, p_value = statistics.mcnemar(
         by_size[chosen].answer == truth, raw.answer == truth
     )
-    for one in (raw, *by_size.values()):
-        problems += one.problems
+    of_trainings = [*of_encoders, raw.problems, *(one.problems for one in by_size.values())]
+    problems += [problem for found in of_trainings for problem in found]
 
     numbers: dict[str, Any] = {
         "gradient_check": check.numbers(),
@@ -93,7 +94,7 @@ def run(config: Config) -> Result:
         "only_raw_right": only_raw,
         "p_value": p_value,
     }
-    numbers["discussion"] = discussion(numbers, len(problems))
+    numbers["discussion"] = discussion(numbers, sum(map(bool, of_trainings)))
     bars = {"raw pixels": [100 * raw.val_accuracy] * len(sizes),
             "autoencoder features": [100 * by_size[h].val_accuracy for h in sizes]}  # fmt: skip
     tests = {
@@ -155,8 +156,8 @@ def softmax_check(seed: int) -> gradcheck.GradientCheck:
     )
 
 
-def autoencoder(config, digits: Digits, hidden: int, advance, problems) -> Params:
-    """An autoencoder trained to reconstruct the training images."""
+def autoencoder(config, digits: Digits, hidden: int, advance) -> tuple[Params, list[str]]:
+    """An autoencoder trained to reconstruct the training images, and what went wrong in that."""
     x, name = digits.train.x, f"autoencoder of {hidden}"
     params = initialize(config.seed, (x.shape[1], hidden, x.shape[1]), mean_output=x.mean(axis=0))
     with terminal.stage(advance, config.steps) as reached:
@@ -168,8 +169,7 @@ def autoencoder(config, digits: Digits, hidden: int, advance, problems) -> Param
             seed=config.seed,
             on_progress=lambda step, J, _: reached(step, f"{name}  J {J:.3f}"),
         )
-    problems.extend(training_problems(name, params, x, x, answers(params, x)))
-    return params
+    return params, training_problems(name, params, x, x, answers(params, x))
 
 
 def encode(params: Params, x: np.ndarray) -> np.ndarray:
@@ -233,7 +233,7 @@ def softmax_classifier(config, digits: Digits, features, name: str, advance) -> 
 def discussion(numbers: dict, failed: int = 0) -> list[str]:
     """Whether the autoencoder was useful: each sentence follows from the numbers given.
 
-    failed: how many problems were found in training.
+    failed: how many of the trainings went wrong.
     """
     raw, chosen = numbers["raw_accuracy"], numbers["chosen"]
     by_size = {int(h): a for h, a in numbers["autoencoder_accuracy"].items()}

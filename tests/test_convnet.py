@@ -425,3 +425,17 @@ def test_the_discussion_follows_from_the_numbers():
     numbers["test_accuracy"] = {"mean": 0.9, "ci95": [0.89, 0.91], "per_seed": [0.9, 0.9]}
     assert "below Keras'" in " ".join(ex7.discussion(numbers, Recipe(), curve, full_mnist=True))
     assert "Keras" not in " ".join(ex7.discussion(numbers, Recipe(), curve, full_mnist=False))
+
+
+@pytest.mark.parametrize(
+    ("served_by", "source", "name"),
+    [
+        ("folder", "MNIST, from NOT MNIST/files; sha256 verified", "full MNIST"),
+        ("folder", "MNIST, from /home/jsmall; sha256 verified", "full MNIST"),
+        ("folder", "the data set in MNIST, NOT MNIST (its sha256 is 0…)", "another data set"),
+        ("small", "small MNIST: 10,000 images", "SMALL MNIST"),
+    ],
+)
+def test_images_are_called_what_they_are_whatever_their_folder_is_called(served_by, source, name):
+    sets = replace(load_mnist("small"), served_by=served_by, source=source)
+    assert ex7._data_set(sets).startswith(name)

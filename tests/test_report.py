@@ -299,6 +299,29 @@ def test_bias_and_variance_are_told_as_they_are(lab, variance, says):
     assert "Bias² is smallest at 20 units" in text
 
 
+def test_small_mnist_is_known_by_what_served_the_images_not_by_a_name_in_their_source(lab):
+    numbers, config = numbers_of(lab, "ex7")
+
+    def is_small(numbers):
+        return content.ex7(numbers, config)["values"]["small"]
+
+    own = "the data set in /home/jsmall, NOT MNIST (its sha256 is 0…)"
+    assert is_small(numbers)
+    assert not is_small(numbers | {"served_by": "folder", "source": own})
+    assert numbers.pop("served_by") == "small"  # not in results of earlier versions
+    assert is_small(numbers)
+    assert not is_small(numbers | {"source": own})
+
+
+def test_a_setting_that_an_earlier_version_did_not_have_is_left_out(lab):
+    numbers, config = numbers_of(lab, "ex7")
+    every = content.ex7(numbers, config)["tables"]["settings"]
+    assert len(every) == 14
+    del config["batch_norm_momentum"]
+    every.remove(["batch norm momentum", "0.98"])
+    assert content.ex7(numbers, config)["tables"]["settings"] == every
+
+
 def test_numbers_are_worded_with_sensible_digits():
     assert wording.scientific(2.72e-12) == "2.7 × 10⁻¹²"
     assert wording.scientific(0.3333) == "0.333"

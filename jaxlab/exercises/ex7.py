@@ -189,6 +189,7 @@ def run(config: Config) -> Result:
         "epochs": config.epochs,
         "examples": {"train": len(train.labels), "test": len(truth)},
         "source": sets.source,
+        "served_by": sets.served_by,
         "train_seconds": trained / config.networks,
         "compile_seconds": compiled,
         "steps": trainer.steps,
@@ -493,7 +494,9 @@ def _shallow(recipe: Recipe) -> dict[str, Any]:
 def _data_set(sets: ImageSets) -> str:
     if sets.served_by == "small":
         return "SMALL MNIST, not the full one"
-    return "another data set, not MNIST" if "NOT MNIST" in sets.source else "full MNIST"
+    # Not what stands anywhere in it: the source has the name of a folder, too.
+    is_mnist = sets.source.startswith("MNIST, from ")
+    return "full MNIST" if is_mnist else "another data set, not MNIST"
 
 
 def _shape(recipe: Recipe) -> str:

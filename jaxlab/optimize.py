@@ -56,12 +56,14 @@ def minimize(
     ten of them lower J by less than `tolerance` of its value. on_progress: called with the
     number of iterations done, J and the parameters (copy them to keep them: the next iterations
     write over them). The history has J before each iteration.
+
+    Pass the same `optimizer` object again to run without compiling again.
     """
     check_shapes(params, x, y)
     if iterations < 1:
         raise OptionError(f"iterations is {iterations}: at least 1 is needed")
     x, y = jnp.asarray(x), jnp.asarray(y)  # not anew for each call
-    optimizer = optax.with_extra_args_support(optimizer or _LBFGS)
+    optimizer = optimizer or _LBFGS
     carry = _start(params, optimizer)
     history = np.zeros(0, np.float64)
     while history.size < iterations:
@@ -91,6 +93,9 @@ _LBFGS = optax.lbfgs()
 
 @partial(jax.jit, static_argnames=("loss", "optimizer"), donate_argnums=0)
 def _iterate(carry, x, y, count, loss, optimizer):
+    # Here and not in `minimize`: it makes a new object each time, which would compile again.
+    update = optax.with_extra_args_support(optimizer).update
+
     def J(params):
         return differentiable_cost(params, x, y, loss)
 
@@ -101,7 +106,7 @@ def _iterate(carry, x, y, count, loss, optimizer):
             value, grads = optax.value_and_grad_from_state(J)(params, state=state)
         else:
             value, grads = cost_and_grad(params, x, y, loss)
-        updates, state = optimizer.update(grads, state, params, value=value, grad=grads, value_fn=J)
+        updates, state = update(grads, state, params, value=value, grad=grads, value_fn=J)
         return optax.apply_updates(params, updates), state, costs.at[i].set(value)
 
     # The number of iterations is not part of the program: a shorter last call compiles nothing.

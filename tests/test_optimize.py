@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxlab
-from jaxlab import OptionError, cross_entropy
+from jaxlab import OptionError, cross_entropy, optimize
 from jaxlab.exercises.common import answers, training_problems
 from jaxlab.exercises.ex2 import shifted
 
@@ -55,6 +55,19 @@ def test_minimize_lowers_J_and_never_runs_longer_than_asked(digits, targets, opt
     assert seen == [10, 20, 25]
     assert trained.history.shape == (25,)
     assert trained.history[-1] < 0.8 * trained.history[0]
+
+
+def test_the_same_optimizer_again_compiles_nothing(digits, targets):
+    # One that takes no line search's values: optax wraps it in a new object for those.
+    optimizer = optax.scale_by_adam()
+
+    def run():
+        jaxlab.minimize(
+            start(digits, targets), digits.train.x, targets, optimizer=optimizer, iterations=1
+        )
+        return optimize._start._cache_size(), optimize._iterate._cache_size()
+
+    assert run() == run()
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(digits, targets):

@@ -121,6 +121,14 @@ def test_exercise_6_counts_the_trainings_that_went_wrong(file, monkeypatch, wron
     assert ("went wrong" in said) == (count > 0)
 
 
+def test_exercise_4_trains_for_no_length_twice(file):
+    config = dataclasses.replace(TINY[ex4], data=file(), fractions=(0.1, 0.4, 0.9))
+    tried = [(r["hidden_units"], r["iterations"]) for r in ex4.run(config).numbers["search"]]
+    # Two sizes, and the better one for half as long.
+    assert len(tried) == len(set(tried)) == 3
+    assert len(ex4.run(dataclasses.replace(config, epochs=1)).numbers["search"]) == 2
+
+
 def test_an_autoencoder_that_diverged_is_not_chosen(file, monkeypatch):
     train = ex4.train
 

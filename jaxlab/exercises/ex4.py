@@ -53,6 +53,8 @@ def run(config: Config) -> Result:
     digits = load(config)
     sizes = sorted(set(config.hidden))
     lengths = sorted({max(1, round(fraction * config.steps)) for fraction in config.fractions})
+    # Where there are few steps, a fraction of them can round to all.
+    lengths = [length for length in lengths if length < config.steps]
     pca = principal_components(digits.train.x)
 
     images, where = joined(digits)

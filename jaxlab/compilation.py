@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from jaxlab.errors import OutputError
-from jaxlab.writing import write_whole
+from jaxlab.writing import user_cache, write_whole
 
 
 def use_compilation_cache() -> None:
@@ -19,10 +19,9 @@ def use_compilation_cache() -> None:
     import jax
 
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        if not os.path.isabs(home):  # there is no home folder
+        if (home := user_cache()) is None:
             return
-        folder = Path(home) / "jaxlab" / "compiled"
+        folder = home / "jaxlab" / "compiled"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:

@@ -20,6 +20,15 @@ TEMPORARY = ".writing-"
 WHOLE = ".whole"
 
 
+def user_cache() -> Path | None:
+    """$XDG_CACHE_HOME or else ~/.cache; None where there is no home folder."""
+    # The XDG Base Directory Specification says to ignore a path that is not absolute.
+    for folder in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
+        if os.path.isabs(folder):
+            return Path(folder)
+    return None
+
+
 @contextmanager
 def locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
     """Holds the folder's lock; yields False where there are no such locks.

@@ -154,6 +154,13 @@ def test_the_same_seed_gives_the_same_numbers_in_another_folder_and_without_a_ca
         ).read_bytes()
 
 
+def test_compiled_programs_are_kept_where_the_user_keeps_caches(jaxlab, tmp_path):
+    # HOME is tmp_path here. The XDG specification says to ignore a relative path.
+    jaxlab("ex1", "--quick", environment={"XDG_CACHE_HOME": "caches"})
+    assert list((tmp_path / ".cache/jaxlab/compiled").iterdir())
+    assert not (tmp_path / "caches" / "jaxlab").exists()
+
+
 def test_a_file_of_ones_own_and_full_batch_training(jaxlab, tmp_path):
     from jaxlab import load_digits
 

@@ -260,6 +260,9 @@ def test_the_cache_lies_where_the_user_keeps_caches(tmp_path, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache.default_folder() == tmp_path / ".cache/jaxlab/mnist"
+    for ignored in ("", "caches", "./caches"):
+        monkeypatch.setenv("XDG_CACHE_HOME", ignored)
+        assert cache.default_folder() == tmp_path / ".cache/jaxlab/mnist"
 
 
 CORRUPTIONS: dict[str, Callable[[Path], object]] = {

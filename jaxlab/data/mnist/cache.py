@@ -18,6 +18,7 @@ from pathlib import Path
 from jaxlab.data.mnist import idx
 from jaxlab.data.mnist.originals import ORIGINALS, Original, sha256
 from jaxlab.errors import DataError
+from jaxlab.writing import user_cache
 
 TEMPORARY = ".unfinished-"
 # No fetch takes nearly as long: what is older was left by a run that was killed.
@@ -27,9 +28,9 @@ ROOM = 64 * 2**20
 
 
 def default_folder() -> Path | None:
-    """$XDG_CACHE_HOME/jaxlab/mnist or ~/.cache/jaxlab/mnist; None where there is no home."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home) / "jaxlab" / "mnist" if os.path.isabs(home) else None
+    """jaxlab/mnist in the user's cache; None where there is no home folder."""
+    home = user_cache()
+    return home / "jaxlab" / "mnist" if home else None
 
 
 def state(folder: Path, original: Original) -> tuple[bytes | None, str]:

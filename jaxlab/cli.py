@@ -121,8 +121,3 @@ def _run(command: str, options: list[str]) -> int:
         return exercise_command.run(command, options)
     print(f"jaxlab: there is no command {command!r}; see jaxlab --help", file=sys.stderr)
     return 2
-
-
-def exercise_script(name: str) -> int:
-    """What scripts/exN_….py call: the command `jaxlab exN` with the script's own arguments."""
-    return main([name, *sys.argv[1:]])

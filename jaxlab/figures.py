@@ -21,6 +21,8 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#666666",
 )  # fmt: skip
 MARKERS = "osD^v<>"
+# Small images side by side.
+COLUMNS = 10
 STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE, SKY, RED]),
@@ -147,29 +149,27 @@ def confusion(counts: np.ndarray) -> Figure:
 
 
 @_styled
-def digits(images: np.ndarray, titles: Sequence[str], side: int, columns: int = 10) -> Figure:
+def digits(images: np.ndarray, titles: Sequence[str], side: int) -> Figure:
     """Images with a title each, (n, side²) in [0, 1]."""
     if not len(images):
         figure = Figure(figsize=(4, 1))
         figure.text(0.5, 0.5, "none", ha="center", va="center")
         return figure
-    rows = -(-len(images) // columns)
-    figure = Figure(figsize=(0.85 * columns, 1.1 * rows))
-    for ax, image, title in zip(_tiles(figure, rows, columns), images, titles, strict=False):
+    rows = -(-len(images) // COLUMNS)
+    figure = Figure(figsize=(0.85 * COLUMNS, 1.1 * rows))
+    for ax, image, title in zip(_tiles(figure, rows, COLUMNS), images, titles, strict=False):
         ax.imshow(image.reshape(side, side), vmin=0, vmax=1)
         ax.set_title(title, fontsize=8, loc="center")
     return figure
 
 
 @_styled
-def hidden_units(
-    W1: np.ndarray, side: int, most: int = 40, columns: int = 10, what: str = "hidden units"
-) -> Figure:
+def hidden_units(W1: np.ndarray, side: int, what: str = "hidden units") -> Figure:
     """What each hidden unit looks for: its weights from every pixel, readable in grey."""
-    shown = W1[:most]
-    rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(0.85 * columns, 0.85 * rows + 0.4))
-    for ax, weights in zip(_tiles(figure, rows, columns), shown, strict=False):
+    shown = W1[: 4 * COLUMNS]
+    rows = -(-len(shown) // COLUMNS)
+    figure = Figure(figsize=(0.85 * COLUMNS, 0.85 * rows + 0.4))
+    for ax, weights in zip(_tiles(figure, rows, COLUMNS), shown, strict=False):
         most_extreme = np.abs(weights).max() or 1
         ax.imshow(weights.reshape(side, side), cmap="gray", vmin=-most_extreme, vmax=most_extreme)
     figure.suptitle(
@@ -204,7 +204,6 @@ def lines(
     intervals: Mapping[str, Sequence[Sequence[float]]] | None = None,
     chosen: tuple[float | int, str] | None = None,
     log: str = "",
-    xticks: bool = True,
 ) -> Figure:
     """Curves over one axis, with 95 % intervals where given and the chosen value marked."""
     figure = Figure(figsize=(6, 3.8))
@@ -222,9 +221,8 @@ def lines(
         ax.set_xscale("log")
     if "y" in log:
         _log_scale(ax)
-    if xticks:
-        ax.set_xticks(x, [f"{value:g}" for value in x])
-        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(x, [f"{value:g}" for value in x])
+    ax.xaxis.set_minor_locator(NullLocator())
     if chosen:
         ax.axvline(chosen[0], color=GREY, lw=0.9, ls=":")
         ax.annotate(

@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxlab.cli import exercise_script
+from jaxlab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(exercise_script("ex7"))
+    sys.exit(main(["ex7", *sys.argv[1:]]))

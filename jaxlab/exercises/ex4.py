@@ -56,6 +56,7 @@ def run(config: Config) -> Result:
     # Where there are few steps, a fraction of them can round to all.
     lengths = [length for length in lengths if length < config.steps]
     pca = principal_components(digits.train.x)
+    validation, test = digits.validation.x, digits.test.x
 
     images, where = joined(digits)
 
@@ -94,7 +95,9 @@ def run(config: Config) -> Result:
                     "iterations": updates,
                     "train_mse": error_of(answer, "train"),
                     "val_mse": error_of(answer, "val"),
-                    "pca_val_mse": pca_error(pca, digits.validation.x, hidden),
+                    "pca_val_mse": mean_squared_error(
+                        pca_reconstruction(pca, validation, hidden), validation
+                    ),
                 }
             )
             name, x = f"{hidden} hidden units, {updates:,} iterations", digits.train.x
@@ -112,16 +115,16 @@ def run(config: Config) -> Result:
 
     hidden = best["hidden_units"]
     test_mse = error_of(answers(chosen_params, images), "test")
-    pca_test_mse = pca_error(pca, digits.test.x, hidden)
     by_hidden = {
         str(size): {
             "test_mse": error_of(answers(params, images), "test"),
-            "pca_test_mse": pca_error(pca, digits.test.x, size),
+            "pca_test_mse": mean_squared_error(pca_reconstruction(pca, test, size), test),
         }
         for size, params in by_size.items()
     }
+    pca_test_mse = by_hidden[str(hidden)]["pca_test_mse"]
     shown = [int(np.flatnonzero(digits.test.y == d)[0]) for d in np.unique(digits.test.y)]
-    originals = digits.test.x[shown]
+    originals = test[shown]
     first = search[: len(sizes)]
     of_chosen = sorted(
         (row for row in search if row["hidden_units"] == hidden), key=lambda r: r["iterations"]
@@ -136,7 +139,7 @@ def run(config: Config) -> Result:
             "test_mse": test_mse,
             "pca_test_mse": pca_test_mse,
             "ratio_to_pca": ratio(test_mse, pca_test_mse),
-            "examples": len(digits.test.x),
+            "examples": len(test),
             "search": search,
             "by_hidden_units": by_hidden,
         },
@@ -179,7 +182,7 @@ def run(config: Config) -> Result:
             (
                 "test error",
                 f"{test_mse:.5f} a pixel, {times(test_mse, pca_test_mse)} {pca_test_mse:.5f} "
-                f"({len(digits.test.x):,} images)",
+                f"({len(test):,} images)",
             ),
             *(
                 (
@@ -225,8 +228,3 @@ def pca_reconstruction(
     mean, directions = pca
     directions = directions[:components]
     return (x - mean) @ directions.T @ directions + mean
-
-
-def pca_error(pca: tuple[np.ndarray, np.ndarray], x: np.ndarray, components: int) -> float:
-    """The mean squared error a pixel of `pca_reconstruction`."""
-    return float(((pca_reconstruction(pca, x, components) - x) ** 2).mean())

@@ -32,10 +32,10 @@ def interval(entry: dict[str, Any]) -> str:
     return f"{100 * low:.2f} to {100 * high:.2f}"
 
 
-def listed(words: Sequence[Any], last: str = "and") -> str:
+def listed(words: Sequence[Any]) -> str:
     """'W1, b1 and W2'."""
     *first, final = map(str, words)
-    return f"{', '.join(first)} {last} {final}" if first else final
+    return f"{', '.join(first)} and {final}" if first else final
 
 
 def counted(n: int, what: str) -> str:

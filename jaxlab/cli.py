@@ -53,7 +53,11 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0 done, 2 refused, 130 interrupted."""
+    """Runs one command; returns the exit status.
+
+    0 done, 1 `check` found a wrong gradient, 2 refused or failed, 130 interrupted, 141 nobody
+    reads the output any more.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = arguments[0] if arguments else "--help"
     try:

@@ -387,6 +387,19 @@ def test_a_checkpoint_that_cannot_be_saved_says_so(images, standard_promotion, t
         Checkpoints(tmp_path / "file" / "here").save(trainer.start(), {})
 
 
+def test_a_checkpoint_that_is_refused_is_closed(images, standard_promotion, tmp_path, monkeypatch):
+    trainer = Trainer(TINY, *images, seed=0)
+    saved = Checkpoints(tmp_path / "seed-0")
+    saved.save(trainer.start(), {"config": {}})
+    saved.close()
+    closed, close = [], Checkpoints.close
+    monkeypatch.setattr(Checkpoints, "close", lambda self: closed.append(close(self)))
+    config = ex7.Config(**vars(TINY), resume=True, checkpoints=tmp_path)
+    with pytest.raises(OptionError, match="made with other options"):
+        ex7._trained(trainer, config, "a digest", None)
+    assert len(closed) == 1
+
+
 # --- the command line of the exercise ---
 
 

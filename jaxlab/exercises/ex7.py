@@ -7,7 +7,7 @@ The network is Flax's, the training optax's; `jaxlab.convnet` has both. Where a 
 import hashlib
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -234,21 +234,6 @@ def _trained(
     folder = Path(config.checkpoints or "checkpoints") / f"seed-{config.seed}"
     saved = Checkpoints(folder, fresh=not (config.resume or config.evaluate))
     writes = keep and not config.evaluate and jax.process_index() == 0
-    with saved.claimed() if writes else nullcontext():
-        return _trained_from(saved, folder, keep, trainer, config, images, reached)
-
-
-def _trained_from(
-    saved: Checkpoints,
-    folder: Path,
-    keep: bool,
-    trainer: Trainer,
-    config: Config,
-    images: str,
-    reached,
-) -> tuple[State, dict[str, Any]]:
-    """The same, from the last checkpoint in `saved` where the run goes on; keep: saves more."""
-    state = trainer.start()
     notes: dict[str, Any] = {
         "config": _plain(config),
         "images": images,
@@ -256,42 +241,42 @@ def _trained_from(
         "train_seconds": 0.0,
         "compile_seconds": 0.0,
     }
-    if (config.resume or config.evaluate) and (found := saved.latest(state)):
-        _refuse_other_run(notes, found[1], folder)
-        state, notes = found
-        reached(int(state.step))
-    if config.evaluate and int(state.step) < trainer.steps:
-        raise OptionError(
-            f"the network of seed {config.seed} is not trained to the end "
-            f"({int(state.step):,} of {trainer.steps:,} steps): use --resume first"
-        )
-    if int(state.step) < trainer.steps:
-        notes["compile_seconds"] += trainer.compile()
-    last_save = last = time.perf_counter()
-    saved_step = int(state.step)
+    with saved.claimed() if writes else nullcontext(), closing(saved):
+        state = trainer.start()
+        if (config.resume or config.evaluate) and (found := saved.latest(state)):
+            _refuse_other_run(notes, found[1], folder)
+            state, notes = found
+            reached(int(state.step))
+        if config.evaluate and int(state.step) < trainer.steps:
+            raise OptionError(
+                f"the network of seed {config.seed} is not trained to the end "
+                f"({int(state.step):,} of {trainer.steps:,} steps): use --resume first"
+            )
+        if int(state.step) < trainer.steps:
+            notes["compile_seconds"] += trainer.compile()
+        last_save = last = time.perf_counter()
+        saved_step = int(state.step)
 
-    def on_progress(state: State, J: float, accuracy: float) -> None:
-        nonlocal last_save, last, saved_step
-        step, now = int(state.step), time.perf_counter()
-        notes["train_seconds"] += now - last
-        for name, value in (("step", step), ("cost", J), ("accuracy", accuracy)):
-            notes["curve"][name].append(value)
-        reached(step, f"J {J:.4f}  accuracy {100 * accuracy:.2f} %")
-        if keep and (step == trainer.steps or now - last_save > config.checkpoint_seconds):
-            saved_step = step
-            saved.save(state, notes)
-            last_save = time.perf_counter()
-        last = time.perf_counter()
+        def on_progress(state: State, J: float, accuracy: float) -> None:
+            nonlocal last_save, last, saved_step
+            step, now = int(state.step), time.perf_counter()
+            notes["train_seconds"] += now - last
+            for name, value in (("step", step), ("cost", J), ("accuracy", accuracy)):
+                notes["curve"][name].append(value)
+            reached(step, f"J {J:.4f}  accuracy {100 * accuracy:.2f} %")
+            if keep and (step == trainer.steps or now - last_save > config.checkpoint_seconds):
+                saved_step = step
+                saved.save(state, notes)
+                last_save = time.perf_counter()
+            last = time.perf_counter()
 
-    try:
-        state = trainer.train(state, on_progress)
-    except KeyboardInterrupt:
-        if saved_step:
-            terminal.warn(f"saved up to step {saved_step:,}: --resume goes on from there")
-        raise
-    finally:
-        saved.close()
-    return state, notes
+        try:
+            state = trainer.train(state, on_progress)
+        except KeyboardInterrupt:
+            if saved_step:
+                terminal.warn(f"saved up to step {saved_step:,}: --resume goes on from there")
+            raise
+        return state, notes
 
 
 def _divided(sets: ImageSets, config: Config) -> tuple[LabelledImages, LabelledImages]:

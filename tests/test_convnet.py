@@ -418,6 +418,11 @@ def test_of_several_presets_the_last_counts(first, last):
     assert all(getattr(config, name) == value for name, value in vars(ex7.PRESETS["fast"]).items())
 
 
+def test_a_smoke_run_takes_the_images_that_are_named():
+    assert ex7.defaults(["--quick"]).source == "small"
+    assert ex7.defaults(["--quick", "--mnist-dir", "mine"]).source == "auto"
+
+
 # --- what the exercise says ---
 
 

@@ -126,7 +126,8 @@ def defaults(options: Sequence[str]) -> Config:
             )
         return _config_of(notes, Path(folder))
     if "--quick" in options:
-        return replace(QUICK, checkpoints=Path(folder))
+        source = "auto" if _option(options, "--mnist-dir") else QUICK.source
+        return replace(QUICK, checkpoints=Path(folder), source=source)
     name = preset or "auto"
     if name == "auto":
         name = "cpu" if jax.default_backend() == "cpu" else "gpu"

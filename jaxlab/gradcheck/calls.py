@@ -16,7 +16,7 @@ from jaxlab.gradcheck.forms import Form, form_of, forms, redrawn, separate_forms
 from jaxlab.gradcheck.layouts import leaves, raw_leaves
 from jaxlab.gradcheck.roles import arguments_of, params_among, piece_of, role_of
 
-DECAY, RATE, SPARSITY, BETA = 0.3, 0.3, 0.05, 3.0
+SETTINGS = {"decay": 0.3, "rate": 0.3, "sparsity": 0.05, "beta": 3.0}
 LABELS = {
     "one-hot": "one-hot labels",
     "from-0": "labels 0 … K-1",
@@ -95,7 +95,7 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
         "p",
     )
     have = {role for _, role, _ in roles}
-    settings = _settings([(name, role, DECAY) for name, role, _ in roles])
+    settings = _settings((name, role, SETTINGS.get(role)) for name, role, _ in roles)
     for sizes in _sizes(arguments.params, roles, options):
         m = next(m for m in range(sizes[-1] + 3, 10**6)
                  if m > 6 and not {m, m + 1, m - 1} & set(sizes))  # fmt: skip
@@ -129,7 +129,7 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
                             named[name] = value
                         else:
                             args.append(value)
-                    decay = DECAY if "decay" in have else 0.0
+                    decay = SETTINGS["decay"] if "decay" in have else 0.0
                     yield Call(
                         form, sizes, examples, labels, x, y, args, named, decay, settings,
                         arguments.by_name,
@@ -137,11 +137,11 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
 
 
 def _settings(arguments: Iterable[tuple[str, str | None, Any]]) -> str:
-    """ "lam = 0.3" of (name, role, value): what was put for λ and the like."""
+    """What was put for λ and the like, "lam = 0.3"; of each argument its name, role and value."""
     return ", ".join(
         f"{name} = {value:g}"
         for name, role, value in arguments
-        if role in ("decay", "rate") and isinstance(value, int | float | np.number)
+        if role in SETTINGS and isinstance(value, int | float | np.number)
     )
 
 
@@ -161,8 +161,7 @@ def _values(sizes, x, y, classes, examples: str, labels: str) -> dict[str, Any]:
     }.get(labels, y if rows else y.T)
     return {
         "data": np.ascontiguousarray(x if rows else x.T), "target": np.ascontiguousarray(target),
-        "n_in": sizes[0], "n_out": sizes[-1], "sizes": list(sizes), "decay": DECAY, "rate": RATE,
-        "m": len(x), "sparsity": SPARSITY, "beta": BETA,
+        "n_in": sizes[0], "n_out": sizes[-1], "sizes": list(sizes), "m": len(x), **SETTINGS,
     }  # fmt: skip
 
 

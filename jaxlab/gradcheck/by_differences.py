@@ -1,0 +1,95 @@
+"""A function's gradient beside differences of its own J, where that is no cost that we know."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from jaxlab.errors import CheckError
+from jaxlab.gradcheck.calls import Call
+from jaxlab.gradcheck.function_report import Report, block_report
+from jaxlab.gradcheck.layouts import in_order, leaves, paths, raw_leaves, rebuilt
+from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
+from jaxlab.gradcheck.process import Theirs
+
+# ‖g - n‖ / ‖g + n‖ of a right block.
+RIGHT = {"float64": 1e-6, "float32": 2e-2}
+STEP = {"float64": 1e-3, "float32": 3e-2}
+MOST_COORDINATES = 60
+
+
+def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Report) -> None:
+    theta, (_, g) = call.points[0], call.results[0]
+    parts, own = leaves(theta), leaves(in_order(theta, g))
+    names = paths(theta)
+    report.cost = "not one that this lab knows: checked by differences of J alone"
+    report.layout = f"{call.form.text}; blocks unknown" if call.form.flat else call.form.text
+    if [p.size for p in parts] != [p.size for p in own]:
+        report.blocks = {n: {"ok": False, "relative_difference": None} for n in names}
+        text = f"parameters of {sum(p.size for p in parts)} numbers, a gradient of "
+        text += f"{sum(p.size for p in own)}: they must be alike"
+        report.mistakes = [asdict(Mistake("shape", ", ".join(names), text))]
+        return
+    rng = np.random.default_rng(0)
+    dtype = call.dtype
+    mine, right, at = {}, {}, {}
+    left_out, unseen = 0, []
+    for i, (name, part) in enumerate(zip(names, parts, strict=True)):
+        where = np.sort(rng.permutation(part.size)[:MOST_COORDINATES])
+        values, smooth = _differences(theirs, function, call, i, where, STEP[dtype])
+        left_out += int((~smooth).sum())
+        if not smooth.any():
+            unseen.append(name)
+            continue
+        full = len(where) == part.size
+        mine[name] = own[i].ravel()[where][smooth]
+        right[name], at[name] = values[smooth], part.ravel()[where][smooth]
+        report.blocks[name] = block_report([mine[name]], [right[name]], RIGHT[dtype])
+        if full and smooth.all():
+            mine[name], right[name] = own[i].reshape(part.shape), values.reshape(part.shape)
+            at[name] = part
+    if left_out:
+        report.note = f"{left_out} parameters at a kink of J were left out"
+    if unseen and not report.wrong:
+        raise CheckError(
+            f"J is not smooth anywhere along {', '.join(unseen)}: it jumps, or has too few digits "
+            "for differences. Compute it in float64"
+        )
+    if report.wrong:
+        tolerance = RIGHT[dtype]
+        mistakes = name_from_numbers(mine, right, at, m=len(call.x) or None, tolerance=tolerance)
+        report.mistakes = [asdict(mistake) for mistake in mistakes]
+        if not mistakes:
+            report.reason = "No mistake that this checker knows explains the numbers."
+
+
+def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, where, h: float):
+    """∂J/∂θ at some coordinates of one array, by differences of fourth order; where J is smooth.
+
+    At a kink (ReLU) two steps disagree.
+    """
+    theta = call.points[0]
+    parts = leaves(theta)
+    kind = raw_leaves(theta)[leaf].dtype
+    offsets = [-1, -0.5, -0.25, 0.25, 0.5, 1]
+
+    def moved() -> Iterator[Any]:
+        for i in where:
+            for offset in offsets:
+                changed = [part.copy() for part in parts]
+                changed[leaf].ravel()[i] += offset * h
+                changed[leaf] = changed[leaf].astype(kind)
+                yield rebuilt(theta, iter(changed))
+
+    results, error = theirs.call(
+        function["name"], list(moved()), call.args, call.named, call.by_name
+    )
+    if error:
+        raise CheckError(f"{function['name']} fails at other parameters: {error.text}")
+    J = np.array([j for j, _ in results]).reshape(len(where), len(offsets)).T
+    short = (8 * (J[4] - J[1]) - (J[5] - J[0])) / (6 * h)
+    shorter = (8 * (J[3] - J[2]) - (J[4] - J[1])) / (3 * h)
+    scale = max(1e-300, float(np.abs(short).max()))
+    smooth = np.abs(short - shorter) <= (1e-5 if h < 1e-2 else 1e-1) * scale
+    return short, smooth

@@ -1,0 +1,198 @@
+"""A function's gradient beside that of the lab's network whose cost it computes."""
+
+import math
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from jaxlab.errors import CheckError
+from jaxlab.gradcheck.calls import LABELS
+from jaxlab.gradcheck.function_report import Report, block_report
+from jaxlab.gradcheck.layouts import in_order, leaves, paths, rebuilt
+from jaxlab.gradcheck.mistakes import Mistake
+from jaxlab.gradcheck.naming import TOLERANCE, Problem, name_mistakes, what_is_known
+from jaxlab.gradcheck.networks import Blocks, cost_and_grad, named
+from jaxlab.gradcheck.recognize import Recognised
+
+# ‖g - n‖ / ‖g + n‖ of a right block: at most rounding, far below the smallest real mistake.
+RIGHT = {"float64": 1e-7, "float32": 1e-4}
+POINTS_FOR_NAMES = 3
+LARGE = 5000
+
+
+def judge_by_network(found: Recognised, report: Report) -> None:
+    call, layout = found.call, found.layout
+    report.cost = found.cost_text()
+    rows = "row" if call.examples == "rows" else "column"
+    report.layout = (
+        f"{layout.text(call.form.flat)}; one example a {rows}"
+        f"{f'; {LABELS[call.labels]}' if call.labels else ''}; m = {len(call.x)}"
+    )
+    report.note = call.settings
+    params = [found.params(i) for i in range(len(call.points))]
+    right = [cost_and_grad(p, call.x, call.y, found.network)[1] for p in params]
+    own = [name for name in right[0] if layout.has_bias or name[0] == "W"]
+    right = [{name: blocks[name] for name in own} for blocks in right]
+    try:
+        mine = _mine(found, layout)
+    except ValueError:
+        _wrong_form(found, right, report)
+        return
+    tolerance = RIGHT[call.dtype]
+    report.blocks = {
+        n: block_report([g[n] for g in mine], [r[n] for r in right], tolerance) for n in own
+    }
+    if not report.wrong:
+        return
+    for other in call.form.layouts:
+        if other != layout and _all_close(found, other, right, tolerance):
+            report.mistakes = [_other_order(found, layout, other, report)]
+            return
+    if _all_close(_last_layer_first(found), layout, right, tolerance):
+        report.mistakes = [_in_reverse(report)]
+        return
+    # A large network has equations enough at one point, and too many pairs of rules to try.
+    large = sum(block.size for block in right[0].values()) > LARGE
+    few = slice(0, 1 if large else POINTS_FOR_NAMES)
+    problem = Problem(mine[few], params[few], call.x, call.y, found.network, TOLERANCE[call.dtype])
+    mistakes = name_mistakes(problem, pairs=not large) or _packed_and_wrong(found, problem, report)
+    report.mistakes = [asdict(mistake) for mistake in mistakes]
+    named_blocks = {name for mistake in mistakes for name in mistake.block.split(", ")}
+    if not set(report.wrong) <= named_blocks:
+        report.reason = what_is_known(problem)
+    elif len(mistakes) == 1 and report.wrong == own and _is_one_factor(mine, right):
+        report.reason = (
+            "It is the same factor in every block: if the gradient is as you mean it, J is not. "
+            f"J here: {report.cost}"
+        )
+
+
+def _is_one_factor(mine: list[Blocks], right: list[Blocks]) -> bool:
+    g, n = (
+        np.concatenate([block[name].ravel() for block in blocks for name in right[0]])
+        for blocks in (mine, right)
+    )
+    k = float(g @ n) / float(n @ n)
+    return bool(k) and bool(np.linalg.norm(g - k * n) <= 1e-4 * np.linalg.norm(g))
+
+
+def _mine(found: Recognised, layout) -> list[Blocks]:
+    """The function's gradient at every point by blocks; ValueError where it has another form."""
+    call = found.call
+    grads = [
+        named(layout.unpack(in_order(theta, g)))
+        for theta, (_, g) in zip(call.points, call.results, strict=True)
+    ]
+    return [{n: g[n] for n in g if layout.has_bias or n[0] == "W"} for g in grads]
+
+
+def _all_close(found: Recognised, layout, right: list[Blocks], tolerance: float) -> bool:
+    try:
+        mine = _mine(found, layout)
+    except ValueError:
+        return False
+    if set(mine[0]) != set(right[0]):
+        return False
+    return all(
+        block_report([g[n] for g in mine], [r[n] for r in right], tolerance)["ok"] for n in right[0]
+    )
+
+
+def _other_order(found: Recognised, layout, other, report: Report) -> dict[str, str]:
+    return asdict(
+        Mistake(
+            "packed in another order",
+            ", ".join(report.wrong),
+            f"the gradient is right but packed as {other.text(found.call.form.flat)}, while the "
+            f"parameters are {layout.text(found.call.form.flat)}: pack both alike",
+        )
+    )
+
+
+def _last_layer_first(found: Recognised) -> Recognised:
+    """The same with the layers of its gradients, where these are a list or a vector, turned round.
+
+    Loops over layers from the last to the first append in that order.
+    """
+    pieces = found.layout.pieces()
+    layers = len(found.layout.sizes) - 1
+    by_layer = found.layout.order not in ("WWbb", "bbWW")
+
+    def turned(grad: Any) -> Any:
+        if isinstance(grad, list | tuple) and len(grad) % layers == 0:
+            n = len(grad) // layers
+            return [part for i in range(layers)[::-1] for part in grad[i * n : (i + 1) * n]]
+        if isinstance(grad, np.ndarray) and grad.size == found.layout.length and by_layer:
+            sizes = [
+                sum(math.prod(shape) for _, of, shape in pieces if of == l)
+                for l in range(1, layers + 1)
+            ]
+            return np.concatenate(np.split(grad.ravel(), np.cumsum(sizes[:0:-1]))[::-1])
+        return grad
+
+    results = [(J, turned(grad)) for J, grad in found.call.results]
+    return replace(found, call=replace(found.call, results=results))
+
+
+def _in_reverse(report: Report) -> dict[str, str]:
+    text = "the gradient is right but comes last layer first: put it in the order of the parameters"
+    return asdict(Mistake("packed in another order", ", ".join(report.wrong), text))
+
+
+def _packed_and_wrong(found: Recognised, problem: Problem, report: Report) -> list[Mistake]:
+    """A gradient that is packed in another order and wrong as well."""
+    for other in found.call.form.layouts:
+        if other == found.layout or other.major != found.layout.major:
+            continue
+        try:
+            mine = _mine(found, other)[:POINTS_FOR_NAMES]
+        except ValueError:
+            continue
+        mistakes = name_mistakes(replace(problem, mine=mine), pairs=False)
+        if mistakes:
+            return [Mistake(**_other_order(found, found.layout, other, report)), *mistakes]
+    return []
+
+
+def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
+    """A gradient that is not built like the parameters is wrong, whatever its numbers."""
+    call, names = found.call, list(right[0])
+    if _all_close(_last_layer_first(found), found.layout, right, RIGHT[call.dtype]):
+        report.blocks = {name: {"ok": False, "relative_difference": None} for name in names}
+        report.mistakes = [_in_reverse(report)]
+        return
+    grads = [in_order(theta, g) for theta, (_, g) in zip(call.points, call.results, strict=True)]
+    shapes, own = ([part.shape for part in leaves(part)] for part in (call.points[0], grads[0]))
+    text = f"the parameters are {len(shapes)} arrays, the gradient is {len(own)}"
+    bad = names
+    if len(shapes) == len(own):
+        differ = [i for i, (s, o) in enumerate(zip(shapes, own, strict=True)) if s != o]
+        each = names if len(shapes) == len(names) else paths(call.points[0])
+        text = "; ".join(f"{each[i]} has shape {shapes[i]}, its gradient {own[i]}" for i in differ)
+        m = len(call.x)
+        with_m = [i for i in differ if any(size % m == 0 for size in own[i])]
+        if len(with_m) == len(shapes) > 1:
+            raise CheckError(
+                f"{text}: there is a multiple of the m = {m} examples in each, so it seems to take "
+                "one example at a time: add a function example() to the file that returns its "
+                "arguments for one"
+            )
+        if len(shapes) == len(names):
+            bad = [names[i] for i in differ]
+    report.blocks = {name: {"ok": False, "relative_difference": None} for name in names}
+    if bad != names:
+        # Right values in place of what has no form, to read what has one.
+        for i, (theta, grad) in enumerate(zip(call.points, grads, strict=True)):
+            pairs = zip(leaves(theta), leaves(grad), strict=True)
+            parts = [g if g.shape == t.shape else t for t, g in pairs]
+            grads[i] = named(found.layout.unpack(rebuilt(theta, iter(parts))))
+        tolerance = RIGHT[call.dtype]
+        report.blocks |= {
+            name: block_report([g[name] for g in grads], [r[name] for r in right], tolerance)
+            for name in names if name not in bad
+        }  # fmt: skip
+    report.mistakes = [asdict(Mistake("shape", ", ".join(bad), f"{text}: they must be alike"))]
+    rest = [name for name in report.wrong if name not in bad]
+    if rest:
+        report.reason = f"{', '.join(rest)} will be explained once every block has its shape"

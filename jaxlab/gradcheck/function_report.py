@@ -1,0 +1,38 @@
+"""What `jaxlab check` says of one function of somebody's file."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class Report:
+    """Everything that is said of one function. The keys of --json are the fields' names."""
+
+    file: str
+    function: str = ""
+    verdict: str = "unchecked"
+    cost: str = ""
+    layout: str = ""
+    blocks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mistakes: list[dict[str, str]] = field(default_factory=list)
+    reason: str = ""
+    note: str = ""
+
+    @property
+    def wrong(self) -> list[str]:
+        return [name for name, block in self.blocks.items() if not block["ok"]]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def block_report(mine: list, right: list, tolerance: float) -> dict[str, Any]:
+    """How far a block is from the right one at all points, and whether that is rounding."""
+    g, n = np.stack(mine), np.stack(right)
+    apart, together = float(np.linalg.norm(g - n)), float(np.linalg.norm(g + n))
+    if not np.isfinite(apart):
+        return {"ok": False, "relative_difference": None}
+    difference = apart / together if together else (1.0 if apart else 0.0)
+    return {"ok": difference <= tolerance, "relative_difference": difference}

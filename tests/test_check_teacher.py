@@ -206,6 +206,19 @@ def gradients(W1, b1, W2, b2, X, Y):
 
 
 @pytest.mark.parametrize(
+    "result",
+    [
+        "dict(cost=J, dW1=X.T @ d1, db1=d1.sum(0), dW2=A1.T @ d2, db2=d2.sum(0))",
+        "dict(loss=J, grads=dict(W1=X.T @ d1, b1=d1.sum(0), W2=A1.T @ d2, b2=d2.sum(0)))",
+        "J, (X.T @ d1, d1.sum(0), A1.T @ d2, d2.sum(0)), np.mean(A2.argmax(1) == Y.argmax(1))",
+    ],
+)
+def test_cost_and_gradient_in_a_dict_or_followed_by_the_accuracy(check, result):
+    returned = "return J, X.T @ d1, d1.sum(0), A1.T @ d2, d2.sum(0)"
+    assert check(NETWORK.replace(returned, f"return {result}")).verdict == "right"
+
+
+@pytest.mark.parametrize(
     ("theirs", "reason"),
     [
         ("    np.zeros(3)\n", "it returns nothing: does it end without `return`?"),

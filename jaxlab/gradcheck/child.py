@@ -248,7 +248,13 @@ def pair(result, theta):
     """(J, gradient) of what a function returns.
 
     J is its first value or its last; a gradient may come array by array, one for each of theta.
+    Both may be in a dict, or followed by the accuracy.
     """
+    if isinstance(result, dict):
+        costs = [key for key in result if str(key).lower() in ("cost", "loss", "j")]
+        if len(costs) == 1:
+            rest = {key: value for key, value in result.items() if key not in costs}
+            return result[costs[0]], (*rest.values(),)[0] if len(rest) == 1 else rest
     if isinstance(result, tuple | list) and len(result) > 1:
         places = [i for i in (0, len(result) - 1) if is_number(result[i])]
         # Beside J the gradient of the only output's bias is an array of one.
@@ -256,6 +262,8 @@ def pair(result, theta):
         rest = [part for i, part in enumerate(result) if i not in places[:1]]
         if len(result) == 2 and (places or not isinstance(result[0], dict | list | tuple)):
             return result[places[0] if places else 0], rest[0 if places else 1]
+        if len(places) == 2 and len(result) == 3 and arrays_in(result[1]) == arrays_in(theta):
+            return result[0], result[1]
         if len(places) == 2:
             raise NoPair("its first and its last value are single numbers: return (J, gradient)")
         if places and arrays_in(rest) == arrays_in(theta):

@@ -35,12 +35,20 @@ _CLOSE = "close = np.abs(near_left + near_right - 2 * J0) / (0.01 * h) ** 2"
 _BENDS = "return (wide > 3 * close + hidden) | (close > 3 * wide + hidden)"
 _ROOM = "jump, room = np.abs(right - left), 3 * noise / h"
 
+_TRANSPOSED = (
+    "return jax.lax.optimization_barrier(delta.T) if delta.dtype == jnp.float64 else delta.T"
+)
+_PRODUCT = "by which of XLA's products: time, never the result"
+
 VERDICT = "gradcheck/verdict.py"
 _LENGTH = "np.linalg.norm(wrong[n].error) / max(float(np.linalg.norm(right[n])), 1e-300)"
 _ROWS = "directions[:, span] = (d / rows).reshape(count, -1)"
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("backprop.py", "for l in range(L - 1, 1, -1):", "1 → 0 (2)"): _UNUSED,
+    ("backprop.py", _TRANSPOSED, "if → True"): _PRODUCT,
+    ("backprop.py", _TRANSPOSED, "if → False"): _PRODUCT,
+    ("backprop.py", _TRANSPOSED, "== → !="): _PRODUCT,
     ("losses.py", _LARGEST, "stop_gradient(…) left out"): _CONSTANT,
     (NUMERICAL, "COMPLEX_STEP = 1e-30", "1e-30 → 1e-27"): _TINY,
     (NUMERICAL, "COMPLEX_STEP = 1e-30", "1e-30 → 1e-33"): _TINY,

@@ -12,19 +12,18 @@ of times, in one run, after to before; kept where nothing else is said.
                                                                             0.7 to 1.1 a call in
                                                                             float32, 1.0 to 1.3 in a
                                                                             loop: not kept
-      δᵀ as an array of its own in float64 (Intel, AVX-512)                 0.65 to 0.9; this product
-                                                                            alone 0.3 to 0.8, but 1.5
-                                                                            of 6,000 examples with
-                                                                            784 units out and few in
-      the same in float32 (Intel)                                           0.65 to 0.85 at 25 hidden
-                                                                            units, 1.0 to 1.3 above:
+      δᵀ as an array of its own in float64 (Intel, AVX-512)                 0.65 to 0.9; the product
+                                                                            alone 0.3 to 0.8, or 1.5
+                                                                            of 6,000 × 784 outputs
+      the same in float32 (Intel)                                           0.65 to 0.85 at 25 units
+                                                                            (1.0 to 1.3 above)
                                                                             not kept
       calls done in place (jax_cpu_enable_async_dispatch off)               0.35 at 8-5-10, 0.65 at
                                                                             784-25-10, 0.9 at
-                                                                            784-1000-10; training 1.0
+                                                                            784-1000-10; training 1
       6,000 examples in blocks that stay in the cache (Intel)               0.65 at 784-64-784 in
-                                                                            float32, else 0.9 to 1.8:
-                                                                            not kept
+                                                                            float32, else 0.9 to 1.8
+                                                                            (not kept)
     mini-batches (optimize.py)
       gathering each batch where it is used, not the whole epoch at once    0.8 at 25 hidden units,
                                                                             0.9 at 100, 1.0 at 500

@@ -42,9 +42,7 @@ FILES = {
     "losses.py": ["test_backprop.py", "test_gradcheck.py"],
     "gradcheck/numerical.py": ["test_numerical.py", *GRADCHECK],
     "gradcheck/witnesses.py": ["test_kinks.py", "test_witnesses.py", *GRADCHECK],
-    "gradcheck/verdict.py": [
-        "test_verdict.py", "test_judge.py", "test_lab_network.py", *GRADCHECK,
-    ],  # fmt: skip
+    "gradcheck/verdict.py": ["test_verdict.py", "test_judge.py", "test_lab_network.py", *GRADCHECK],
     "gradcheck/result.py": ["test_result.py", "test_verdict.py", *GRADCHECK],
 }
 # hypothesis looks for the smallest example of a failure, and compiles for each: last of all.

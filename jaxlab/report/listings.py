@@ -9,6 +9,7 @@ SHOWN = {
     "feed_forward": "jaxlab.backprop",
     "cost": "jaxlab.backprop",
     "cost_and_grad": "jaxlab.backprop",
+    "_transposed": "jaxlab.backprop",
     "cost_and_grad_flat": "jaxlab.backprop",
     "sigmoid": "jaxlab.losses",
     "_half_squared_distance": "jaxlab.losses",

@@ -205,6 +205,22 @@ def gradients(W1, b1, W2, b2, X, Y):
     assert report.verdict == "unchecked"
 
 
+def test_matrices_by_name(check):
+    text = FLAT.replace("theta[:45].reshape(5, 9), theta[45:].reshape(10, 6)",
+                        "theta['Theta1'], theta['Theta2']")  # fmt: skip
+    result = "np.r_[g1.ravel(), g2.ravel()]"
+    report = check(text.replace(result, "dict(Theta1_grad=g1, Theta2_grad=g2)"))
+    assert report.verdict == "right"
+    assert "the bias as first column" in report.layout
+    assert list(report.blocks) == ["W1", "b1", "W2", "b2"]
+    without = NETWORK.replace("W1, b1, W2, b2, X, Y", "params, X, Y").replace(
+        "    m = len(X)", "    W1, W2, m = params['W1'], params['W2'], len(X)")  # fmt: skip
+    without = without.replace(" + b1", "").replace(" + b2", "")
+    report = check(without.replace("X.T @ d1, d1.sum(0), A1.T @ d2, d2.sum(0)",
+                                   "dict(W1=X.T @ d1, W2=A1.T @ d2)"))  # fmt: skip
+    assert (report.verdict, list(report.blocks)) == ("right", ["W1", "W2"])
+
+
 @pytest.mark.parametrize(
     "result",
     [

@@ -155,12 +155,19 @@ def _structured(sizes: tuple[int, ...]) -> Iterator[Form]:
         for order in ("bias-first", "bias-last", "no-bias"):
             layout = Layout(order, major, sizes)
             yield Form("a list of matrices", partial(_matrices, layout), (layout,), False)
+            name = "W" if order == "no-bias" else "Theta"
+            make = partial(_named_matrices, name, layout)
+            yield Form("a dict of matrices", make, (layout,), False)
             if len(sizes) == 2:
                 yield Form("a matrix", partial(_matrix, layout), (layout,), False)
 
 
 def _matrices(layout: Layout, rng: np.random.Generator) -> list[Array]:
     return [draw(shape, rng) for _, _, shape in layout.pieces()]
+
+
+def _named_matrices(name: str, layout: Layout, rng: np.random.Generator) -> dict[str, Array]:
+    return {f"{name}{l}": W for l, W in enumerate(_matrices(layout, rng), start=1)}
 
 
 def _matrix(layout: Layout, rng: np.random.Generator) -> Array:

@@ -94,6 +94,14 @@ def test_what_is_right_in_a_block_is_not_suspected(check):
     assert "W1 is right, so δ2 is; the mistake is in how b1's gradient sums δ2" in report.reason
 
 
+def test_what_is_off_by_little(check):
+    report = check(NETWORK.replace("X.T @ d1,", "X.T @ d1 * (1 + 1e-5 * np.sin(W1)),"))
+    assert report.wrong == ["W1"]
+    assert "No block is off by more than" in report.reason
+    report = check(NETWORK.replace("X.T @ d1,", "X.T @ d1 * (1 + np.sin(W1)),"))
+    assert "is off by more" not in report.reason
+
+
 def test_updated_parameters(check):
     text = NETWORK.replace(
         "return J, X.T @ d1, d1.sum(0), A1.T @ d2, d2.sum(0)",
@@ -133,6 +141,7 @@ def test_one_factor_everywhere_may_be_that_of_the_cost(check):
         report = check(NETWORK.replace("((A2 - Y) ** 2).sum() / (2 * m)", cost))
         assert wrong(report)[0] == "W1, b1, W2, b2"
         assert "if the gradient is as you mean it, J is not" in report.reason
+        assert ("minus the mean over" in report.cost) is cost.startswith("-")
     report = check(NETWORK.replace("- A2) / m", "- A2) / m * np.arange(1, 11)"))
     assert "as you mean it" not in report.reason
 

@@ -17,6 +17,8 @@ from jaxlab.gradcheck.recognize import Recognised
 
 # ‖g - n‖ / ‖g + n‖ of a right block: at most rounding, far below the smallest real mistake.
 RIGHT = {"float64": 1e-7, "float32": 1e-4}
+# A mistake in a formula is larger.
+SMALL = 1e-3
 POINTS_FOR_NAMES = 3
 LARGE = 5000
 
@@ -61,6 +63,12 @@ def judge_by_network(found: Recognised, report: Report) -> None:
     named_blocks = {name for mistake in mistakes for name in mistake.block.split(", ")}
     if not set(report.wrong) <= named_blocks:
         report.reason = what_is_known(problem)
+        far = max((block["relative_difference"] or 1.0) for block in report.blocks.values())
+        if far < SMALL:
+            report.reason += (
+                f" No block is off by more than {far:.0e}: derivatives by differences, or a number "
+                "that was rounded, are wrong by so little."
+            )
     elif len(mistakes) == 1 and report.wrong == own and _is_one_factor(mine, right):
         report.reason = (
             "It is the same factor in every block: if the gradient is as you mean it, J is not. "

@@ -38,11 +38,18 @@ class Recognised:
     def cost_text(self) -> str:
         """The cost in words: "1/m Σ ½‖a - y‖² …"."""
         n, m, K = self.network, len(self.call.x), self.call.sizes[-1]
-        scale = _nice(n.factor, {"mean over the m examples": 1 / m, "sum over the examples": 1.0,
-            "mean over the m examples, without ½": 2 / m, "sum over the examples, without ½": 2.0,
-            "half the mean over the m examples": 0.5 / m, "mean over examples and units, without ½":
-            2 / (m * K), "mean over examples and units": 1 / (m * K)})  # fmt: skip
-        text = f"{LOSSES[n.loss].text}; {scale or f'{n.factor:.6g} × the sum over the examples'}"
+        known = {
+            "mean over the m examples": 1 / m,
+            "sum over the examples": 1.0,
+            "mean over the m examples, without ½": 2 / m,
+            "sum over the examples, without ½": 2.0,
+            "half the mean over the m examples": 0.5 / m,
+            "mean over examples and units, without ½": 2 / (m * K),
+            "mean over examples and units": 1 / (m * K),
+        }
+        scale = _nice(abs(n.factor), known)
+        scale = scale or f"{abs(n.factor):.6g} × the sum over the examples"
+        text = f"{LOSSES[n.loss].text}; {'minus the ' * (n.factor < 0)}{scale}"
         if n.hidden != "sigmoid" and len(self.call.sizes) > 2:
             text += f"; hidden units {n.hidden}"
         if n.decay:

@@ -90,6 +90,7 @@ def test_what_is_right_in_a_block_is_not_suspected(check):
     report = check(NETWORK.replace("X.T @ d1", "(X**2).T @ d1"))
     assert report.wrong == ["W1"]
     assert "b1 is right, so δ2 is; the mistake is in δ2 a1ᵀ, W1's gradient" in report.reason
+    assert "is off by more" not in report.reason
     report = check(NETWORK.replace("d1.sum(0)", "(d1**2).sum(0)"))
     assert "W1 is right, so δ2 is; the mistake is in how b1's gradient sums δ2" in report.reason
 
@@ -98,8 +99,6 @@ def test_what_is_off_by_little(check):
     report = check(NETWORK.replace("X.T @ d1,", "X.T @ d1 * (1 + 1e-5 * np.sin(W1)),"))
     assert report.wrong == ["W1"]
     assert "No block is off by more than" in report.reason
-    report = check(NETWORK.replace("X.T @ d1,", "X.T @ d1 * (1 + np.sin(W1)),"))
-    assert "is off by more" not in report.reason
 
 
 def test_updated_parameters(check):

@@ -31,10 +31,10 @@ class Failure(NamedTuple):
 class Theirs:
     """The functions of a file, run in a process of its own; a context manager that ends it.
 
-    functions: [{"name", "parameters": [{"name", "required", "keyword"}]}] in the file's order;
-    classes: their names. stopped: why the file itself did not run to its end, "" where it did.
-    example: the arguments that its `example()` returns, or None. Raises `CheckError` with the
-    reason where the file cannot be run, and on every call after its time is up.
+    functions: [{"name", "parameters": [{"name", "required", "default", "keyword"}]}] in the
+    file's order; classes: their names. stopped: why the file itself did not run to its end, ""
+    where it did. example: the arguments that its `example()` returns, or None. Raises `CheckError`
+    with the reason where the file cannot be run, and on every call after its time is up.
     """
 
     def __init__(self, file: Path, seconds: float) -> None:

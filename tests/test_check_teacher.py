@@ -155,7 +155,8 @@ def test_a_decay_of_biases_in_the_cost_alone(check):
 
 
 def test_what_was_put_for_arguments_and_what_was_left_alone_is_said(check):
-    report = check(NETWORK.replace("X, Y)", "X, Y, learning_rate, keep_prob=1.0, verbose=False)"))
+    report = check(NETWORK.replace("X, Y)", "X, Y, learning_rate, keep_prob=1.0, verbose=False, "
+                                   "top=float('inf'), big=10**400)"))  # fmt: skip
     assert report.verdict == "right"
     assert "learning_rate = 0.3" in report.note
     assert "left as they are: keep_prob = 1;" in report.note

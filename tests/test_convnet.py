@@ -449,7 +449,7 @@ def test_the_discussion_follows_from_the_numbers():
     ("served_by", "source", "name"),
     [
         ("folder", "MNIST, from NOT MNIST/files; sha256 verified", "full MNIST"),
-        ("folder", "MNIST, from /home/jsmall; sha256 verified", "full MNIST"),
+        ("folder", "MNIST, from /data/jsmall; sha256 verified", "full MNIST"),
         ("folder", "the data set in MNIST, NOT MNIST (its sha256 is 0…)", "another data set"),
         ("small", "small MNIST: 10,000 images", "SMALL MNIST"),
     ],

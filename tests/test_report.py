@@ -305,7 +305,7 @@ def test_small_mnist_is_known_by_what_served_the_images_not_by_a_name_in_their_s
     def is_small(numbers):
         return content.ex7(numbers, config)["values"]["small"]
 
-    own = "the data set in /home/jsmall, NOT MNIST (its sha256 is 0…)"
+    own = "the data set in /data/jsmall, NOT MNIST (its sha256 is 0…)"
     assert is_small(numbers)
     assert not is_small(numbers | {"served_by": "folder", "source": own})
     assert numbers.pop("served_by") == "small"  # not in results of earlier versions

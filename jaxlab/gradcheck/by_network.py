@@ -10,8 +10,15 @@ from jaxlab.errors import CheckError
 from jaxlab.gradcheck.calls import LABELS
 from jaxlab.gradcheck.function_report import Report, block_report
 from jaxlab.gradcheck.layouts import in_order, leaves, paths, rebuilt
-from jaxlab.gradcheck.mistakes import Mistake
-from jaxlab.gradcheck.naming import TOLERANCE, Problem, name_mistakes, what_is_known
+from jaxlab.gradcheck.mistakes import Mistake, blocks_named
+from jaxlab.gradcheck.naming import (
+    LARGE,
+    TOLERANCE,
+    Problem,
+    is_one_factor,
+    name_mistakes,
+    what_is_known,
+)
 from jaxlab.gradcheck.networks import Blocks, cost_and_grad, named
 from jaxlab.gradcheck.recognize import Recognised
 
@@ -20,7 +27,6 @@ RIGHT = {"float64": 1e-7, "float32": 1e-4}
 # A mistake in a formula is larger.
 SMALL = 1e-3
 POINTS_FOR_NAMES = 3
-LARGE = 5000
 
 
 def judge_by_network(found: Recognised, report: Report) -> None:
@@ -34,7 +40,7 @@ def judge_by_network(found: Recognised, report: Report) -> None:
     report.note = call.settings
     params = [found.params(i) for i in range(len(call.points))]
     right = [cost_and_grad(p, call.x, call.y, found.network)[1] for p in params]
-    own = [name for name in right[0] if layout.has_bias or name[0] == "W"]
+    own = list(layout.blocks(call.points[0]))
     right = [{name: blocks[name] for name in own} for blocks in right]
     try:
         mine = _mine(found, layout)
@@ -60,39 +66,28 @@ def judge_by_network(found: Recognised, report: Report) -> None:
     problem = Problem(mine[few], params[few], call.x, call.y, found.network, TOLERANCE[call.dtype])
     mistakes = name_mistakes(problem, pairs=not large) or _packed_and_wrong(found, problem, report)
     report.mistakes = [asdict(mistake) for mistake in mistakes]
-    named_blocks = {name for mistake in mistakes for name in mistake.block.split(", ")}
-    if not set(report.wrong) <= named_blocks:
+    if not blocks_named(mistakes) >= set(report.wrong):
         report.reason = what_is_known(problem)
-        far = max((block["relative_difference"] or 1.0) for block in report.blocks.values())
-        if far < SMALL:
+        far = [report.blocks[name]["relative_difference"] for name in report.wrong]
+        if None not in far and max(far) < SMALL:
             report.reason += (
-                f" No block is off by more than {far:.0e}: derivatives by differences, or a number "
-                "that was rounded, are wrong by so little."
+                f" No block is off by more than {max(far):.0e}: derivatives by differences, or a "
+                "number that was rounded, are wrong by so little."
             )
-    elif len(mistakes) == 1 and report.wrong == own and _is_one_factor(mine, right):
+    elif len(mistakes) == 1 and report.wrong == own and is_one_factor(problem):
         report.reason = (
             "It is the same factor in every block: if the gradient is as you mean it, J is not. "
             f"J here: {report.cost}"
         )
 
 
-def _is_one_factor(mine: list[Blocks], right: list[Blocks]) -> bool:
-    g, n = (
-        np.concatenate([block[name].ravel() for block in blocks for name in right[0]])
-        for blocks in (mine, right)
-    )
-    k = float(g @ n) / float(n @ n)
-    return bool(k) and bool(np.linalg.norm(g - k * n) <= 1e-4 * np.linalg.norm(g))
-
-
 def _mine(found: Recognised, layout) -> list[Blocks]:
     """The function's gradient at every point by blocks; ValueError where it has another form."""
     call = found.call
-    grads = [
-        named(layout.unpack(in_order(theta, g)))
+    return [
+        layout.blocks(in_order(theta, g))
         for theta, (_, g) in zip(call.points, call.results, strict=True)
     ]
-    return [{n: g[n] for n in g if layout.has_bias or n[0] == "W"} for g in grads]
 
 
 def _all_close(found: Recognised, layout, right: list[Blocks], tolerance: float) -> bool:

@@ -254,7 +254,7 @@ def pair(result, theta):
         costs = [key for key in result if str(key).lower() in ("cost", "loss", "j")]
         if len(costs) == 1:
             rest = {key: value for key, value in result.items() if key not in costs}
-            return result[costs[0]], (*rest.values(),)[0] if len(rest) == 1 else rest
+            return result[costs[0]], next(iter(rest.values())) if len(rest) == 1 else rest
     if isinstance(result, tuple | list) and len(result) > 1:
         places = [i for i in (0, len(result) - 1) if is_number(result[i])]
         # Beside J the gradient of the only output's bias is an array of one.

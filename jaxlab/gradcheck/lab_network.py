@@ -16,13 +16,10 @@ from jaxlab.gradcheck.forms import Form
 from jaxlab.gradcheck.functions import Problem
 from jaxlab.gradcheck.layouts import MAJORS, Layout
 from jaxlab.gradcheck.mistakes import Mistake
+from jaxlab.gradcheck.naming import LARGE, name_mistakes
 from jaxlab.gradcheck.naming import Problem as OfNetwork
-from jaxlab.gradcheck.naming import name_mistakes
-from jaxlab.gradcheck.networks import Array, named
+from jaxlab.gradcheck.networks import Array
 from jaxlab.gradcheck.recognize import Recognised, points_needed, recognise
-
-# Above that many parameters there are too many pairs of rules to try.
-MOST_FOR_PAIRS = 5_000
 
 
 def broken_rules(problem: Problem, args: Sequence[Any]) -> list[Mistake]:
@@ -35,7 +32,7 @@ def broken_rules(problem: Problem, args: Sequence[Any]) -> list[Mistake]:
     found = next(filter(None, (recognise(call, Options()) for call in _calls(problem, args))), None)
     if found is None:
         return []
-    mistakes = name_mistakes(_of_network(found, g), pairs=problem.g.size <= MOST_FOR_PAIRS)
+    mistakes = name_mistakes(_of_network(found, g), pairs=problem.g.size <= LARGE)
     theirs = {
         f"{kind}{l}": name
         for (kind, l, _), name in zip(found.layout.pieces(), problem.names, strict=True)
@@ -47,9 +44,7 @@ def broken_rules(problem: Problem, args: Sequence[Any]) -> list[Mistake]:
 
 
 def _of_network(found: Recognised, g: list[Array]) -> OfNetwork:
-    mine = named(found.layout.unpack(g))
-    if not found.layout.has_bias:
-        mine = {name: block for name, block in mine.items() if name[0] == "W"}
+    mine = found.layout.blocks(g)
     return OfNetwork([mine], [found.params(0)], found.call.x, found.call.y, found.network)
 
 

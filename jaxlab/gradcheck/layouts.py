@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlab.gradcheck.networks import Array
+from jaxlab.gradcheck.networks import Array, Blocks, named
 
 # id (that of --layout): in words, the likeliest first.
 ORDERS = {
@@ -107,6 +107,14 @@ class Layout:
                 first = self.order == "bias-first"
                 W[l], b[l] = (block[:, 1:], block[:, 0]) if first else (block[:, :-1], block[:, -1])
         return [(W[l], b.get(l, np.zeros(len(W[l])))) for l in sorted(W)]
+
+    def blocks(self, theta: Any) -> Blocks:
+        """W1, b1, … as `unpack` does, without the biases where the layout has none."""
+        return {
+            name: block
+            for name, block in named(self.unpack(theta)).items()
+            if self.has_bias or name[0] == "W"
+        }
 
 
 def leaves(structure: Any) -> list[Array]:

@@ -8,7 +8,7 @@ all of them are named and each says so; where none fits, nothing is.
 add one, write a function that yields `Reading`s and put it there.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -35,6 +35,11 @@ class Mistake:
     id: str
     block: str
     explanation: str
+
+
+def blocks_named(mistakes: Iterable[Mistake]) -> set[str]:
+    """Every block that one of the mistakes is in."""
+    return {block for mistake in mistakes for block in mistake.block.split(", ")}
 
 
 @dataclass

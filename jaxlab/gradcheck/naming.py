@@ -22,6 +22,8 @@ from jaxlab.gradcheck.rules import rules_of
 # Candidates agree with float64 gradients to about 1e-13, with float32 ones to about 1e-6.
 TOLERANCE = {"float64": 1e-9, "float32": 3e-5}
 MOST_MISTAKES = 4
+# More parameters than that, and there are too many pairs of rules to try.
+LARGE = 5_000
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,9 @@ def name_mistakes(problem: Problem, pairs: bool = True) -> list[Mistake]:
 
 def _updated_parameters(problem: Problem) -> list[Mistake]:
     """θ - η × gradient in place of the gradient: the function has done the step itself."""
-    mine, right = problem.stacked(problem.mine), _right(problem)
+    mine, g = problem.stacked(problem.mine), _joined(_right(problem))
     theta = problem.stacked([named(params) for params in problem.params])
-    step, g = (
-        np.concatenate([blocks[name].ravel() for name in mine])
-        for blocks in ({n: theta[n] - mine[n] for n in mine}, right)
-    )
+    step = _joined(theta) - _joined(mine)
     rate = _ratio(step, g)
     # The difference to θ has lost the digits that a short step leaves to θ.
     if not 1e-4 < abs(rate) < 1e4 or not _close(step, rate * g, 1e3 * problem.tolerance):
@@ -99,6 +98,13 @@ def _updated_parameters(problem: Problem) -> list[Mistake]:
             f"{what} is returned, the parameters after a step: return the gradient itself",
         )
     ]
+
+
+def is_one_factor(problem: Problem) -> bool:
+    """Whether the whole gradient is off by one factor, which may be that of the cost."""
+    mine, right = _joined(problem.stacked(problem.mine)), _joined(_right(problem))
+    k = _ratio(mine, right)
+    return bool(k) and _close(mine, k * right, 1e-4)
 
 
 def what_is_known(problem: Problem) -> str:
@@ -475,6 +481,10 @@ def _right(problem: Problem) -> Blocks:
 def _decay(problem: Problem) -> Blocks:
     theta = problem.stacked([named(params) for params in problem.params])
     return {n: problem.network.decay.get(n, 0.0) * block for n, block in theta.items()}
+
+
+def _joined(blocks: Blocks) -> Array:
+    return np.concatenate([block.ravel() for block in blocks.values()])
 
 
 def _close(one: Array, other: Array, tolerance: float) -> bool:

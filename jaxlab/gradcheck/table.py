@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxlab.gradcheck.mistakes import blocks_named
+
 if TYPE_CHECKING:
     from jaxlab.gradcheck.check import BlockCheck, GradientCheck
 
@@ -36,7 +38,7 @@ def diagnosis(check: GradientCheck) -> list[str]:
     if "J" in check.wrong:
         lines.append(f"J is not the cost checked against: they differ by {check.cost_diff:.1e}")
     lines += [f"{mistake.explanation}." for mistake in check.mistakes]
-    named = {name for mistake in check.mistakes for name in mistake.block.split(", ")}
+    named = blocks_named(check.mistakes)
     unnamed = [block.name for block in check.blocks if not block.ok and block.name not in named]
     if unnamed:
         right = [block.name for block in check.blocks if block.ok]

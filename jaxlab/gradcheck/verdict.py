@@ -11,7 +11,7 @@ import numpy as np
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck import examples, lab_network, numerical
 from jaxlab.gradcheck.functions import Problem
-from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
+from jaxlab.gradcheck.mistakes import Mistake, blocks_named, name_from_numbers
 from jaxlab.gradcheck.notes import notes_of
 from jaxlab.gradcheck.result import BlockCheck, GradientCheck, relative_difference
 from jaxlab.gradcheck.witnesses import (
@@ -256,16 +256,12 @@ def _named(problem, args, blocks, answers, mine, right, exact, m, precision) -> 
     here = problem.blocks(np.asarray(problem.theta))
     name = partial(name_from_numbers, mine, true, here, m=m, tolerance=tolerance)
     found = name()
-    if exact is not None and _unnamed(known, found):
+    if exact is not None and not blocks_named(found) >= set(known):
         found = name(per_example=examples.gradients(problem, m))
-    if precision is FLOAT64 and _unnamed(known, found):
+    if precision is FLOAT64 and not blocks_named(found) >= set(known):
         ruled = lab_network.broken_rules(problem, args)
-        return found if _unnamed(known, ruled) else ruled
+        return ruled if blocks_named(ruled) >= set(known) else found
     return found
-
-
-def _unnamed(wrong: list[str], mistakes: list[Mistake]) -> set[str]:
-    return set(wrong) - {block for mistake in mistakes for block in mistake.block.split(", ")}
 
 
 def _sample(size: int, most: int | None, rng: np.random.Generator) -> np.ndarray:

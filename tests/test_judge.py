@@ -51,7 +51,7 @@ def wrong_in(*coordinates):
         (squares, True, [(2, 0), (3, 0), (4, 0)], 2 * 9),
         # Without jax.grad a block that fails is looked at whole; each has 8 directions before.
         (CALLED, False, [(0, 8), (3, 0), (0, 8)], 3 * 8 + 3),
-        (squares, False, [(2, 2), (3, 2), (4, 2)], 2 * 3 * 2),
+        (squares, False, [(2, 1), (3, 1), (4, 1)], 2 * 3),
     ],
 )
 def test_every_block_is_judged_by_its_own_numbers(J, full, looked, asked):
@@ -67,12 +67,13 @@ def test_every_block_is_judged_by_its_own_numbers(J, full, looked, asked):
     assert set(second.objections) == witnesses | {"taylor_order"}
     assert [b.taylor_order for b in check.blocks] == pytest.approx([2, 1, 2], abs=0.05)
     assert check.taylor_order == pytest.approx(1, abs=0.05)
-    # (3, 8, 5) for (3, 4, 5): 4 over the length of (6, 12, 10); along directions, about that.
+    # (3, 8, 5) for (3, 4, 5): 4 over the length of (6, 12, 10); along a direction, its part.
     off = 4 / 280**0.5
     whole = full or J is CALLED
     for who in witnesses:
-        exactly = whole or who == "autograd"
-        assert second.diff[who] == pytest.approx(off, rel=1e-6 if exactly else 0.8)
+        if whole or who == "autograd":
+            assert second.diff[who] == pytest.approx(off, rel=1e-6)
+        assert second.diff[who] > 0.1
         assert max(first.diff[who], third.diff[who]) < 1e-9
     all_known = full or J is squares
     assert (check.right["0"] is not None) is all_known
@@ -84,7 +85,7 @@ def test_every_block_is_judged_by_its_own_numbers(J, full, looked, asked):
 
 @BOTH
 def test_a_right_gradient_is_asked_about_once(J):
-    for full, asked in ((True, 9), (False, 3 * (8 if J is CALLED else 2))):
+    for full, asked in ((True, 9), (False, 3 * (8 if J is CALLED else 1))):
         done = []
         assert judge(J, full=full, done=done)
         assert sum(done) == asked * (1 if J is CALLED else 2)
@@ -101,7 +102,7 @@ def test_which_problems_are_looked_at_whole(monkeypatch):
     ):
         monkeypatch.setattr(verdict, "WHOLE_UP_TO", limit)
         monkeypatch.setattr(verdict, "WHOLE_PLAIN_UP_TO", limit)
-        for J, directions in ((CALLED, 8), (squares, 2)):
+        for J, directions in ((CALLED, 8), (squares, 1)):
             assert [d for _, d in looked_at(judge(J, **options))] == [directions * few] * 3
 
 
@@ -235,7 +236,7 @@ BENT = PlainCost(lambda t: float(bent(t)))
     [  # The differences along directions are there, or taken where the remainder bends.
         (BENT, True, [(2, 0), (3, 0), (4, 0)], 9 + 8),
         (BENT, False, [(0, 8), (3, 0), (0, 8)], 3 * 8 + 3),
-        (bent, False, [(2, 2), (3, 2), (4, 2)], 2 * 3 * 2),
+        (bent, False, [(2, 1), (3, 1), (4, 1)], 2 * 3),
     ],
 )
 def test_a_remainder_that_bends_over_a_kink_is_no_objection(J, full, looked, asked):

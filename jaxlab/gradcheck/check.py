@@ -65,7 +65,7 @@ def check_gradients(
     where the cost is not analytic. Each is said in the result's `notes`.
 
     Small networks are checked at every coordinate. Large ones by `jax.grad` at every coordinate,
-    which the other witnesses confirm along 2 random directions a block; without it, or in float32,
+    which the other witnesses confirm along a random direction a block; without it, or in float32,
     along 8, and blocks that fail in full.
     full: every coordinate (True) or directions (False), whatever the size. coordinates: that many
     of each block, drawn with `seed`. dtype: "float32" computes in float32, for functions that

@@ -78,13 +78,11 @@ def problem_of(
     own_J, grads = _scalar(J_and_grad[0]), _like(params, J_and_grad[1])
     _check_form(params, grads, names)
     grad_leaves = _floats_only(params, grads)
-    if cost is None:
-        cost = CostPart(function)
-    else:
-        _scalar(cost(*_copies((params, *args))))
+    cost = CostPart(function) if cost is None else cost
+    J0 = _scalar(cost(*_copies((params, *args))))
     J, theta, data, rules = _traced(cost, params, args)
     if J is not None and not np.isclose(
-        numerical.cost_at(J, theta, data), _scalar(cost(*_copies((params, *args)))),
+        numerical.cost_at(J, theta, data), J0,
         rtol=1e-4 if dtype == "float32" else 1e-9, atol=0, equal_nan=True,
     ):  # fmt: skip
         J = None  # traced it is another function, as where it counts its calls
@@ -100,7 +98,9 @@ def problem_of(
         J,
         data,
         rules,
-        float32_cost=dtype == "float32" or is_float32(_costs_nearby(J, theta, data)),
+        # A J of more than seven digits settles it.
+        float32_cost=dtype == "float32"
+        or (float(np.float32(J0)) == J0 and is_float32(_costs_nearby(J, theta, data))),
         float32_gradient=dtype == "float32"
         or is_float32(np.concatenate([np.ravel(np.asarray(leaf)) for leaf in grad_leaves])),
     )
@@ -324,7 +324,7 @@ def _traced(cost, params, args):
     for data_traced in (True, False):
         J, theta, data = flat_problem(cost, params, args, data_traced=data_traced)
         try:
-            jaxpr = jax.make_jaxpr(J)(theta, data).jaxpr
+            jaxpr = numerical.trace(J, theta, data).jaxpr
         except Exception:  # whatever a stranger's function does with a tracer
             continue
         primitives = _primitives(jaxpr)

@@ -30,6 +30,8 @@ Advance = Callable[[int], Any]
 # cost over h: at this step both stay near 1e-10 of a gradient even where the cost is large, as
 # that of an autoencoder of 784 pixels is.
 STEP = 5e-4
+# Where central differences look, in steps.
+CENTRAL = np.array([1.0, -1.0, 2.0, -2.0])
 # Of central differences of two points, whose error is h²/6 of the third derivative.
 TWO_POINT_STEP = 1e-5
 # Of the complex step. Nothing is subtracted, so the step may be as small as numbers get.
@@ -75,8 +77,14 @@ def central_differences(
     Returns the derivatives, and for each how far the two-point difference with the same step is
     from it: an estimate of what the step may cost. It is large where inputs or weights are large.
     """
-    offsets = step * np.array([1.0, -1.0, 2.0, -2.0])
-    right, left, far_right, far_left = costs_along(J, theta, data, moves, offsets, advance).T
+    return fourth_order(costs_along(J, theta, data, moves, step * CENTRAL, advance), step)
+
+
+def fourth_order(
+    costs: Float[np.ndarray, "n 4"], step: float
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """`central_differences` of the costs at `step * CENTRAL`."""
+    right, left, far_right, far_left = costs.T
     near = right - left
     fourth = (8 * near - (far_right - far_left)) / (12 * step)
     return fourth, np.abs(fourth - near / (2 * step))
@@ -128,6 +136,21 @@ def autograd(J: FlatCost, theta: Theta, data: Data) -> Theta:
     return jax.grad(J)(theta, data)
 
 
+def trace(J: FlatCost, theta: Theta, data: Data) -> Any:
+    """What J does, as JAX sees it (a jaxpr); traced once, for `cost_at` as well."""
+    return _cost.trace(J, theta, data).jaxpr
+
+
+def takes_complex(J: FlatCost, theta: Theta, data: Data) -> bool:
+    """Whether J of complex θ can be had, and is complex."""
+    kind = np.result_type(theta.dtype, np.complex64)
+    try:
+        J_shape = _cost.eval_shape(J, jax.ShapeDtypeStruct(theta.shape, kind), data)
+    except Exception:  # whatever a stranger's function does with complex numbers
+        return False
+    return jnp.issubdtype(J_shape.dtype, jnp.complexfloating)
+
+
 def cost_at(J: FlatCost, theta: Theta, data: Data) -> float:
     """J(θ) as the differences see it."""
     return float(J(theta, data) if isinstance(J, PlainCost) else _cost(J, theta, data))
@@ -164,12 +187,21 @@ def taylor_order(
     None where the remainder drowns in rounding, as it does for a cost that is linear or constant
     along d: then there is nothing to see.
     """
-    J0, *moved = costs_along(J, theta, data, directions, np.array([0.0, *TAYLOR_STEPS])).T
+    costs = costs_along(J, theta, data, directions, np.array([0.0, *TAYLOR_STEPS]))
     with np.errstate(all="ignore"):
         slopes = directions @ g
+    return remainder_order(costs[:, 0], costs[:, 1:], slopes)
+
+
+def remainder_order(
+    J0: Float[np.ndarray, " directions"],
+    ahead: Float[np.ndarray, "directions steps"],
+    slopes: Float[np.ndarray, " directions"],
+) -> float | None:
+    """`taylor_order` of the costs at θ and after each of `TAYLOR_STEPS` along every direction."""
     visible = 1e3 * np.finfo(np.float64).eps * np.maximum(np.abs(J0), 1).sum()
     seen = []
-    for h, J_h in zip(TAYLOR_STEPS, moved, strict=True):
+    for h, J_h in zip(TAYLOR_STEPS, ahead.T, strict=True):
         remainder = np.abs(J_h - J0 - h * slopes).sum()
         if remainder > visible:
             seen.append((np.log(h), np.log(remainder)))
@@ -235,6 +267,8 @@ def _in_chunks(program, J, theta, data, moves, steps, points, advance) -> np.nda
     x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]  # of this thread alone
     parts = [rows_of(calls[0])]
     advance(len(calls[0]))
+    if len(calls) == 1:
+        return parts[0].astype(np.float64)
     # Once compiled, two at a time: one computes where the other waits for a part of its own.
     with ThreadPoolExecutor(2) as pool:
         for part in pool.map(rows_of, calls[1:]):

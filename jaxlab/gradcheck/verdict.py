@@ -2,10 +2,9 @@
 
 import math
 import time
+from collections.abc import Iterator
 from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxlab.errors import CheckError
@@ -30,7 +29,9 @@ TAYLOR_TOLERANCE = 0.1
 # One direction can happen to have little curvature or slope, the sum over a few hardly does.
 DIRECTIONS = 8
 # Where jax.grad of the cost itself answers for every coordinate, the others need only confirm it.
-CONFIRMING_DIRECTIONS = 2
+CONFIRMING_DIRECTIONS = 1
+# Numbers in the directions of the blocks that are asked about at once: 32 MB.
+MOST_NUMBERS_AT_ONCE = 1 << 22
 # Every coordinate of networks up to that size, unless asked; of a cost that JAX cannot trace,
 # each coordinate is four calls.
 WHOLE_UP_TO = 2_000
@@ -52,14 +53,14 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
             f"J is {J0} at these parameters, and J or its derivative by jax.grad is not "
             "finite: there is nothing to compare with; check at smaller parameters or inputs"
         )
-    complex_step = _takes_complex(problem)
+    complex_step = problem.traced and not problem.float32_cost and numerical.takes_complex(*at)
     picks = [span.start + _sample(span.stop - span.start, coordinates, rng) for span in spans]
-    confirming = exact is not None and not problem.rules and precision is FLOAT64
-    directions = _directions(problem, rng, CONFIRMING_DIRECTIONS if confirming else DIRECTIONS)
-    within = [_within(directions, span) for span in spans]
     few = coordinates is None and not (
         full if full is not None else _is_small(problem) and not problem.float32_cost
     )
+    confirming = few and exact is not None and not problem.rules and precision is FLOAT64
+    directions = _directions(problem, rng, CONFIRMING_DIRECTIONS if confirming else DIRECTIONS)
+    within = [_within(directions, span) for span in spans]
     two_point = bool(full) and g.size > WHOLE_UP_TO and _two_points_will_do(problem, J0)
 
     def ask(moves, two_point=False) -> Testimony:
@@ -70,21 +71,22 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
         )  # fmt: skip
 
     if few:
-        answers = [ask(moves) for moves in within]
+        answers = []
+        for some in _together(within):
+            answers += split(ask(np.concatenate(some)), [len(moves) for moves in some])
     else:  # all blocks at once: one compiled program serves them
         answers = split(ask(np.concatenate(picks), two_point), [pick.size for pick in picks])
     unfit = unfit_witnesses(answers, problem, precision)
     if "autograd" in unfit:
         exact = None
 
+    orders, whole_order = _orders(problem, J0, answers if few else [], within, directions)
     blocks, notes = [], []
     for i, (name, shape, answer) in enumerate(
         zip(problem.names, problem.shapes, answers, strict=True)
     ):
         judged = partial(_judge, name, shape, precision=precision, unfit=unfit)
-        order = None
-        if not problem.float32_cost:
-            order = numerical.taylor_order(*at, g, within[i])
+        order = orders[i]
         everywhere = (g[spans[i]], exact[spans[i]]) if few and exact is not None else None
         in_part = few
         block = judged(answer, order, few, everywhere)
@@ -119,7 +121,7 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
     return GradientCheck(
         blocks=tuple(blocks),
         diff=_whole(blocks, answers, g, exact),
-        taylor_order=_whole_order(problem, blocks, directions),
+        taylor_order=None if all(b.taylor_order is None for b in blocks) else whole_order,
         cost_diff=relative_difference(np.array([problem.own_J]), np.array([J0])),
         analytic="complex_step" in answers[0].theirs and "complex_step" not in unfit,
         mistakes=tuple(_named(problem, args, blocks, answers, mine, right, exact, m, precision)),
@@ -143,14 +145,10 @@ def _is_small(problem: Problem) -> bool:
     return problem.g.size <= (WHOLE_UP_TO if problem.traced else WHOLE_PLAIN_UP_TO)
 
 
-def _takes_complex(problem: Problem) -> bool:
-    if not problem.traced or problem.float32_cost:
-        return False
-    try:
-        J = jax.eval_shape(lambda t: problem.J(jax.lax.complex(t, t), problem.data), problem.theta)
-    except Exception:  # whatever a stranger's function does with complex numbers
-        return False
-    return jnp.issubdtype(J.dtype, jnp.complexfloating)
+def _together(within: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """The blocks' directions in groups: one call of a compiled program serves each."""
+    most = max(MOST_NUMBERS_AT_ONCE // within[0].size, 1)
+    yield from (within[i : i + most] for i in range(0, len(within), most))
 
 
 def _two_points_will_do(problem: Problem, J0: float) -> bool:
@@ -231,10 +229,23 @@ def _whole(blocks, answers, g, exact) -> dict[str, float]:
     return diff
 
 
-def _whole_order(problem, blocks, directions) -> float | None:
-    if all(block.taylor_order is None for block in blocks):
-        return None
-    return numerical.taylor_order(problem.J, problem.theta, problem.data, problem.g, directions)
+def _orders(problem, J0, answers, within, directions) -> tuple[list[float | None], float | None]:
+    """The order of the Taylor remainder of each block, and of all.
+
+    answers: along the directions, where these were asked about: the costs are there already.
+    """
+    if problem.float32_cost:
+        return [None] * len(within), None
+    if not answers:
+        along = partial(numerical.taylor_order, problem.J, problem.theta, problem.data, problem.g)
+        return [along(moves) for moves in within], along(directions)
+
+    def order(some: list[Testimony]) -> float | None:
+        slopes = np.concatenate([answer.mine for answer in some])
+        ahead = np.concatenate([answer.ahead for answer in some])
+        return numerical.remainder_order(np.full(len(slopes), J0), ahead, slopes)
+
+    return [order([answer]) for answer in answers], order(answers)
 
 
 def _named(problem, args, blocks, answers, mine, right, exact, m, precision) -> list[Mistake]:

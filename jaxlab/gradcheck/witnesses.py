@@ -56,7 +56,7 @@ class Testimony:
 
     error: what steps and rounding may cost central differences, each. rounding: what it may cost
     an exact witness. judged: false where there is no derivative, at a kink. kinks: how many steps
-    crossed one and were shortened.
+    crossed one and were shortened. ahead: J after each of `TAYLOR_STEPS` along each direction.
     """
 
     mine: np.ndarray
@@ -65,6 +65,7 @@ class Testimony:
     rounding: float
     judged: np.ndarray
     kinks: int
+    ahead: np.ndarray | None = None
 
 
 # Where J is infinite beside θ so are differences, which is looked into and no reason to warn.
@@ -85,9 +86,14 @@ def hear(
 
     exact: by `jax.grad`, along the same moves, where it can be had.
     """
-    at = (problem.J, problem.theta, problem.data)
+    at, ahead = (problem.J, problem.theta, problem.data), None
     if two_point:
         n, error = _two_point(at, moves, advance)
+    elif moves.ndim == 2:  # the Taylor remainder is for directions: its costs in the same call
+        offsets = np.append(precision.step * numerical.CENTRAL, numerical.TAYLOR_STEPS)
+        costs = numerical.costs_along(*at, moves, offsets, advance)
+        ahead = costs[:, numerical.CENTRAL.size :]
+        n, error = numerical.fourth_order(costs[:, : numerical.CENTRAL.size], precision.step)
     else:
         n, error = numerical.central_differences(*at, moves, step=precision.step, advance=advance)
     # The size of the numbers that a gradient is summed from: rounding is a fraction of it.
@@ -107,7 +113,7 @@ def hear(
     judged = np.ones(len(moves), bool)
     for witness in theirs.keys() - {"complex_step"}:
         _find_kinks(at, moves, mine, theirs[witness], judged, precision, noise)
-    return Testimony(mine, theirs, error, rounding, judged, kinks)
+    return Testimony(mine, theirs, error, rounding, judged, kinks, ahead)
 
 
 def along(g: np.ndarray, moves: np.ndarray) -> np.ndarray:
@@ -134,6 +140,7 @@ def split(whole: Testimony, sizes: list[int]) -> list[Testimony]:
             error=whole.error[part],
             judged=whole.judged[part],
             kinks=whole.kinks if i == 0 else 0,
+            ahead=None if whole.ahead is None else whole.ahead[part],
         )
         for i, part in enumerate(parts)
     ]

@@ -112,7 +112,7 @@ def _run(command: str, options: list[str]) -> int:
 
         return data_command.run(options)
     if command == "check":
-        from jaxlab.gradcheck import command as check_command
+        from jaxlab.gradcheck.files import command as check_command
 
         return check_command.run(options)
     if command == "bench":

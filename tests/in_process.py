@@ -3,9 +3,9 @@
 import types
 from pathlib import Path
 
-from jaxlab.gradcheck import child, process
-from jaxlab.gradcheck.calls import Options
-from jaxlab.gradcheck.judge import Report, _check
+from jaxlab.gradcheck.files import child, process
+from jaxlab.gradcheck.files.calls import Options
+from jaxlab.gradcheck.files.judge import Report, _check
 
 
 class InProcess(process.Theirs):

@@ -11,7 +11,7 @@ from pathlib import Path
 import planted_networks as planted
 import pytest
 
-from jaxlab.gradcheck import roles
+from jaxlab.gradcheck.files import roles
 
 RIGHT = planted.write("rows", planted.SQUARED)
 KEYS = {"file", "function", "verdict", "cost", "layout", "blocks", "mistakes", "reason", "note"}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from jaxlab.gradcheck.calls import Options
-from jaxlab.gradcheck.judge import check_file
+from jaxlab.gradcheck.files.calls import Options
+from jaxlab.gradcheck.files.judge import check_file
 
 ANY_DEPTH = """
 import numpy as np

@@ -13,7 +13,7 @@ from in_process import verdict
 
 import jaxlab
 from jaxlab import Layer
-from jaxlab.gradcheck.naming import Problem, name_mistakes, what_is_known
+from jaxlab.gradcheck.network_mistakes import WrongGradient, name_mistakes, what_is_known
 from jaxlab.gradcheck.networks import LOSSES, Network, Pass, backward, cost_and_grad, named
 from jaxlab.precision import enable_x64
 
@@ -118,13 +118,13 @@ def test_nothing_is_named_where_nothing_fits(sizes):
     broken = {
         n: g + 0.1 * noise.standard_normal(g.shape) * np.abs(g).max() for n, g in mine.items()
     }
-    problem = Problem([broken], [params], x, y, network)
+    problem = WrongGradient([broken], [params], x, y, network)
     assert name_mistakes(problem) == []
     assert "the output layer's blocks are wrong already" in what_is_known(problem).lower()
     last = len(sizes) - 1
     if last > 1:
         top = {f"W{last}": mine[f"W{last}"], f"b{last}": mine[f"b{last}"]}
-        problem = Problem([broken | top], [params], x, y, network)
+        problem = WrongGradient([broken | top], [params], x, y, network)
         assert name_mistakes(problem) == []
         assert f"W{last}, b{last} are right, so δ{last + 1} and a{last} are" in what_is_known(
             problem

@@ -2,12 +2,12 @@
 
 From Python: `check.py` is the entry, `functions.py` takes whatever function is given,
 `verdict.py` judges it, `numerical.py` and `witnesses.py` have the witnesses, `mistakes.py` the
-names of mistakes, `result.py` and `table.py` what comes out.
+names of mistakes, `result.py` and `table.py` what comes out. `network_mistakes.py` names mistakes
+in one of the lab's networks: it tries backward passes that break a rule (`networks.py`,
+`rules.py`).
 
-`jaxlab check` (`command.py`) judges other people's files: `process.py` runs them, `calls.py` finds
-out how they are called, `recognize.py` what they compute, `judge.py` compares, `naming.py` says
-what mistake they make. Names are imported when they are first used, so that the command does not
-wait for JAX.
+`files/` is `jaxlab check`, which judges other people's files. Names are imported when they are
+first used, so that the command does not wait for JAX.
 """
 
 from importlib import import_module

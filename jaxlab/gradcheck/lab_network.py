@@ -11,15 +11,14 @@ import jax
 import numpy as np
 
 from jaxlab.gradcheck import numerical
-from jaxlab.gradcheck.calls import Call, Options
-from jaxlab.gradcheck.forms import Form
+from jaxlab.gradcheck.files.calls import Call, Options
+from jaxlab.gradcheck.files.forms import Form
+from jaxlab.gradcheck.files.layouts import MAJORS, Layout
+from jaxlab.gradcheck.files.recognize import Recognised, points_needed, recognise
 from jaxlab.gradcheck.functions import Problem
-from jaxlab.gradcheck.layouts import MAJORS, Layout
 from jaxlab.gradcheck.mistakes import Mistake
-from jaxlab.gradcheck.naming import LARGE, name_mistakes
-from jaxlab.gradcheck.naming import Problem as OfNetwork
+from jaxlab.gradcheck.network_mistakes import LARGE, WrongGradient, name_mistakes
 from jaxlab.gradcheck.networks import Array
-from jaxlab.gradcheck.recognize import Recognised, points_needed, recognise
 
 
 def broken_rules(problem: Problem, args: Sequence[Any]) -> list[Mistake]:
@@ -43,9 +42,9 @@ def broken_rules(problem: Problem, args: Sequence[Any]) -> list[Mistake]:
     ]
 
 
-def _of_network(found: Recognised, g: list[Array]) -> OfNetwork:
+def _of_network(found: Recognised, g: list[Array]) -> WrongGradient:
     mine = found.layout.blocks(g)
-    return OfNetwork([mine], [found.params(0)], found.call.x, found.call.y, found.network)
+    return WrongGradient([mine], [found.params(0)], found.call.x, found.call.y, found.network)
 
 
 def _calls(problem: Problem, args: Sequence[Any]) -> Iterator[Call]:

@@ -2,7 +2,7 @@
 
 `backward` is the lab sheet's pass (section 1.2) for any depth, taken apart into named steps. A
 `Rule` replaces what one step computes; with none, the gradient is right. `rules.py` has the
-rules that people break, `naming.py` finds the one that explains a given gradient.
+rules that people break, `network_mistakes.py` finds the one that explains a given gradient.
 
 Blocks are named W1, b1, …; layers are numbered as on the lab sheet: a[1] = x, δ[L] belongs to
 the output, W[l] leads from layer l to layer l + 1.

@@ -4,7 +4,7 @@ Adding a mistake is one entry in a table. An entry is (id, the wrong value as a 
 pass p, the layer l and the right value, explanation); in an explanation {l} and {n} are l and
 l + 1, {prime} is the derivative of layer l's activation. The mistakes are those of issue threads
 and forum pages, and their relatives. Factors, zeros, transposed blocks and weight decay need no
-entry: `naming.py` sees them block by block.
+entry: `block_fixes.py` sees them block by block.
 """
 
 from collections.abc import Callable, Iterator

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck.by_differences import judge_by_differences
-from jaxlab.gradcheck.by_network import judge_by_network
-from jaxlab.gradcheck.calls import Call, Options
-from jaxlab.gradcheck.function_report import Report
-from jaxlab.gradcheck.layouts import in_order, raw_leaves
-from jaxlab.gradcheck.process import Theirs
-from jaxlab.gradcheck.recognize import Recognised, find, is_alike, is_gradient
-from jaxlab.gradcheck.roles import role_of
+from jaxlab.gradcheck.files.by_differences import judge_by_differences
+from jaxlab.gradcheck.files.by_network import judge_by_network
+from jaxlab.gradcheck.files.calls import Call, Options
+from jaxlab.gradcheck.files.layouts import in_order, raw_leaves
+from jaxlab.gradcheck.files.process import Theirs
+from jaxlab.gradcheck.files.recognize import Recognised, find, is_alike, is_gradient
+from jaxlab.gradcheck.files.report import Report
+from jaxlab.gradcheck.files.roles import role_of
 
 DEEPER = (8, 5, 10)  # the layers that are tried first, where none are named
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxlab.gradcheck.layouts import MAJORS, ORDERS, Layout, raw_leaves
+from jaxlab.gradcheck.files.layouts import MAJORS, ORDERS, Layout, raw_leaves
+from jaxlab.gradcheck.files.roles import piece_of
 from jaxlab.gradcheck.networks import Array
-from jaxlab.gradcheck.roles import piece_of
 
 BIASES = ("(n,)", "(1, n)", "(n, 1)")
 # The root mean square of what `draw` draws, about.

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck.calls import Call
-from jaxlab.gradcheck.function_report import Report, block_report
-from jaxlab.gradcheck.layouts import in_order, leaves, paths, raw_leaves, rebuilt
+from jaxlab.gradcheck.files.calls import Call
+from jaxlab.gradcheck.files.layouts import in_order, leaves, paths, raw_leaves, rebuilt
+from jaxlab.gradcheck.files.process import Theirs
+from jaxlab.gradcheck.files.report import Report, block_report
 from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
-from jaxlab.gradcheck.process import Theirs
 
 # ‖g - n‖ / ‖g + n‖ of a right block.
 RIGHT = {"float64": 1e-6, "float32": 2e-2}

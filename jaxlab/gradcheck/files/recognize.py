@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck.calls import Call, Options, calls
-from jaxlab.gradcheck.child import HOPELESS, TO_ITS_END
-from jaxlab.gradcheck.layouts import Layout, in_order, leaves, raw_leaves
+from jaxlab.gradcheck.files.calls import Call, Options, calls
+from jaxlab.gradcheck.files.child import HOPELESS, TO_ITS_END
+from jaxlab.gradcheck.files.layouts import Layout, in_order, leaves, raw_leaves
+from jaxlab.gradcheck.files.process import Failure
 from jaxlab.gradcheck.networks import LOSSES, Network, Params, Pass, named
-from jaxlab.gradcheck.process import Failure
 
 # After so many ways that run but compute no known cost, it is another cost.
 MOST_TRIES = 12

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from jaxlab.gradcheck.digits import is_float32
-from jaxlab.gradcheck.forms import Form, form_of, forms, redrawn, separate_forms
-from jaxlab.gradcheck.layouts import leaves, raw_leaves
-from jaxlab.gradcheck.roles import arguments_of, params_among, piece_of, role_of
+from jaxlab.gradcheck.files.forms import Form, form_of, forms, redrawn, separate_forms
+from jaxlab.gradcheck.files.layouts import leaves, raw_leaves
+from jaxlab.gradcheck.files.roles import arguments_of, params_among, piece_of, role_of
 
 SETTINGS = {"decay": 0.3, "rate": 0.3, "sparsity": 0.05, "beta": 3.0}
 LABELS = {

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck.calls import LABELS
-from jaxlab.gradcheck.function_report import Report, block_report
-from jaxlab.gradcheck.layouts import in_order, leaves, paths, rebuilt
+from jaxlab.gradcheck.files.calls import LABELS
+from jaxlab.gradcheck.files.layouts import in_order, leaves, paths, rebuilt
+from jaxlab.gradcheck.files.recognize import Recognised
+from jaxlab.gradcheck.files.report import Report, block_report
 from jaxlab.gradcheck.mistakes import Mistake, blocks_named
-from jaxlab.gradcheck.naming import (
+from jaxlab.gradcheck.network_mistakes import (
     LARGE,
     TOLERANCE,
-    Problem,
+    WrongGradient,
     is_one_factor,
     name_mistakes,
     what_is_known,
 )
 from jaxlab.gradcheck.networks import Blocks, cost_and_grad, named
-from jaxlab.gradcheck.recognize import Recognised
 
 # ‖g - n‖ / ‖g + n‖ of a right block: at most rounding, far below the smallest real mistake.
 RIGHT = {"float64": 1e-7, "float32": 1e-4}
@@ -63,7 +63,9 @@ def judge_by_network(found: Recognised, report: Report) -> None:
     # A large network has equations enough at one point, and too many pairs of rules to try.
     large = sum(block.size for block in right[0].values()) > LARGE
     few = slice(0, 1 if large else POINTS_FOR_NAMES)
-    problem = Problem(mine[few], params[few], call.x, call.y, found.network, TOLERANCE[call.dtype])
+    problem = WrongGradient(
+        mine[few], params[few], call.x, call.y, found.network, TOLERANCE[call.dtype]
+    )
     mistakes = name_mistakes(problem, pairs=not large) or _packed_and_wrong(found, problem, report)
     report.mistakes = [asdict(mistake) for mistake in mistakes]
     if not blocks_named(mistakes) >= set(report.wrong):
@@ -143,7 +145,7 @@ def _in_reverse(report: Report) -> dict[str, str]:
     return asdict(Mistake("packed in another order", ", ".join(report.wrong), text))
 
 
-def _packed_and_wrong(found: Recognised, problem: Problem, report: Report) -> list[Mistake]:
+def _packed_and_wrong(found: Recognised, problem: WrongGradient, report: Report) -> list[Mistake]:
     """A gradient that is packed in another order and wrong as well."""
     for other in found.call.form.layouts:
         if other == found.layout or other.major != found.layout.major:

@@ -91,6 +91,22 @@ def test_a_right_gradient_is_asked_about_once(J):
         assert sum(done) == asked * (1 if J is CALLED else 2)
 
 
+@BOTH
+def test_blocks_asked_about_in_groups_are_judged_as_together(J, monkeypatch):
+    together = judge(J, wrong_in(3), full=False)
+    heard, hear = [], verdict.hear
+    monkeypatch.setattr(verdict, "hear", lambda *a, **k: (heard.append(a[1]), hear(*a, **k))[1])
+    for most, groups in ((1, 3), (2 * 9 * (8 if J is CALLED else 1), 2)):
+        monkeypatch.setattr(verdict, "MOST_IN_DIRECTIONS", most)
+        heard.clear()
+        check = judge(J, wrong_in(3), full=False)
+        assert len([moves for moves in heard if moves.ndim == 2]) == groups
+        assert looked_at(check) == looked_at(together)
+        assert check.wrong == together.wrong == ("1",)
+        orders = [[b.taylor_order for b in c.blocks] for c in (check, together)]
+        assert orders[0] == pytest.approx(orders[1], abs=1e-6)
+
+
 def test_which_problems_are_looked_at_whole(monkeypatch):
     # limit of the size (it is 9), options → along directions?
     for limit, options, few in (

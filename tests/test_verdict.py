@@ -254,8 +254,7 @@ def test_the_order_over_all_blocks_where_one_of_them_has_one():
 
     here = a_problem([(1,), (1,)], J=PlainCost(bilinear), g=np.ones(2))
     directions = np.array([[1.0, 0.5], [0.5, 1.0]])
-    within = [np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])]
-    orders, whole = verdict._orders(here, 1.0, [], within, directions)
+    orders, whole = verdict._orders(here, 1.0, [], directions)
     assert orders == [None, None]
     assert whole == pytest.approx(2, abs=1e-3)
 
@@ -263,14 +262,13 @@ def test_the_order_over_all_blocks_where_one_of_them_has_one():
 def test_the_order_from_the_costs_beside_the_differences_is_the_same():
     J, theta, g = PlainCost(lambda t: float((t**4).sum())), np.ones(5), np.array([4, 4, 4, 4, 5.0])
     here = a_problem([(3,), (2,)], J=J, theta=theta, g=g)
-    within = [np.array([[1.0, 2, 3, 0, 0], [1, -1, 1, 0, 0]]), np.array([[0.0, 0, 0, 1, 2]])]
+    directions = np.array([[1.0, 2, 3, 1, 2], [1, -1, 1, 2, 1]])
+    moves = np.concatenate([verdict._within(directions, span) for span in here.spans])
     answers = witnesses.split(
-        witnesses.hear(here, (moves := np.concatenate(within)), moves @ g, None, FLOAT64, 5.0,
-                       complex_step=False),
-        [2, 1],
-    )  # fmt: skip
-    orders, whole = verdict._orders(here, 5.0, answers, within, np.zeros((1, 5)))
-    alone, _ = verdict._orders(here, 5.0, [], within, np.zeros((1, 5)))
+        witnesses.hear(here, moves, moves @ g, None, FLOAT64, 5.0, complex_step=False), [2, 2]
+    )
+    orders, whole = verdict._orders(here, 5.0, answers, directions)
+    alone, _ = verdict._orders(here, 5.0, [], directions)
     assert orders == pytest.approx(alone)
     assert orders == pytest.approx([2, 1], abs=0.01)
     assert whole == pytest.approx(1, abs=0.01)

@@ -30,8 +30,8 @@ TAYLOR_TOLERANCE = 0.1
 DIRECTIONS = 8
 # Where jax.grad of the cost itself answers for every coordinate, the others need only confirm it.
 CONFIRMING_DIRECTIONS = 1
-# Numbers in the directions of the blocks that are asked about at once: 32 MB.
-MOST_NUMBERS_AT_ONCE = 1 << 22
+# Numbers in the directions that are asked about at once, 32 MB, where there are many blocks.
+MOST_IN_DIRECTIONS = 1 << 22
 # Every coordinate of networks up to that size, unless asked; of a cost that JAX cannot trace,
 # each coordinate is four calls.
 WHOLE_UP_TO = 2_000
@@ -60,7 +60,6 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
     )
     confirming = few and exact is not None and not problem.rules and precision is FLOAT64
     directions = _directions(problem, rng, CONFIRMING_DIRECTIONS if confirming else DIRECTIONS)
-    within = [_within(directions, span) for span in spans]
     two_point = bool(full) and g.size > WHOLE_UP_TO and _two_points_will_do(problem, J0)
 
     def ask(moves, two_point=False) -> Testimony:
@@ -72,15 +71,16 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
 
     if few:
         answers = []
-        for some in _together(within):
-            answers += split(ask(np.concatenate(some)), [len(moves) for moves in some])
+        for some in _groups(spans, MOST_IN_DIRECTIONS // directions.size):
+            moves = np.concatenate([_within(directions, span) for span in some])
+            answers += split(ask(moves), [len(directions)] * len(some))
     else:  # all blocks at once: one compiled program serves them
         answers = split(ask(np.concatenate(picks), two_point), [pick.size for pick in picks])
     unfit = unfit_witnesses(answers, problem, precision)
     if "autograd" in unfit:
         exact = None
 
-    orders, whole_order = _orders(problem, J0, answers if few else [], within, directions)
+    orders, whole_order = _orders(problem, J0, answers if few else [], directions)
     blocks, notes = [], []
     for i, (name, shape, answer) in enumerate(
         zip(problem.names, problem.shapes, answers, strict=True)
@@ -106,7 +106,7 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
                 block = judged(answers[i], order, in_part, everywhere)
         # A remainder bends over a kink as well: differences with short steps see what it is.
         if block.objections == ("taylor_order",):
-            again = answer if few else ask(within[i])
+            again = answer if few else ask(_within(directions, spans[i]))
             if judged(again, None, in_part, None).ok:
                 block = judged(answers[i], None, in_part, everywhere)
         blocks.append(block)
@@ -145,10 +145,10 @@ def _is_small(problem: Problem) -> bool:
     return problem.g.size <= (WHOLE_UP_TO if problem.traced else WHOLE_PLAIN_UP_TO)
 
 
-def _together(within: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """The blocks' directions in groups: one call of a compiled program serves each."""
-    most = max(MOST_NUMBERS_AT_ONCE // within[0].size, 1)
-    yield from (within[i : i + most] for i in range(0, len(within), most))
+def _groups(spans: list[slice], most: int) -> Iterator[list[slice]]:
+    """The blocks in groups: one call of a compiled program serves each."""
+    most = max(most, 1)
+    yield from (spans[i : i + most] for i in range(0, len(spans), most))
 
 
 def _two_points_will_do(problem: Problem, J0: float) -> bool:
@@ -229,16 +229,16 @@ def _whole(blocks, answers, g, exact) -> dict[str, float]:
     return diff
 
 
-def _orders(problem, J0, answers, within, directions) -> tuple[list[float | None], float | None]:
+def _orders(problem, J0, answers, directions) -> tuple[list[float | None], float | None]:
     """The order of the Taylor remainder of each block, and of all.
 
     answers: along the directions, where these were asked about: the costs are there already.
     """
     if problem.float32_cost:
-        return [None] * len(within), None
+        return [None] * len(problem.spans), None
     if not answers:
         along = partial(numerical.taylor_order, problem.J, problem.theta, problem.data, problem.g)
-        return [along(moves) for moves in within], along(directions)
+        return [along(_within(directions, span)) for span in problem.spans], along(directions)
 
     def order(some: list[Testimony]) -> float | None:
         slopes = np.concatenate([answer.mine for answer in some])

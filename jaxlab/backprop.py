@@ -107,9 +107,11 @@ def cost_and_grad(
 def _transposed(delta):
     """δᵀ; in float64 as an array of its own, not left to the product with a.
 
-    There XLA's products on a CPU take twice as long where they have to transpose on their way.
+    There XLA's products on a CPU take twice as long where they have to transpose on their way;
+    but above a million numbers it is the copy that takes longer.
     """
-    return jax.lax.optimization_barrier(delta.T) if delta.dtype == jnp.float64 else delta.T
+    own = delta.dtype == jnp.float64 and delta.size < 1_000_000
+    return jax.lax.optimization_barrier(delta.T) if own else delta.T
 
 
 @partial(jax.jit, static_argnames="loss")

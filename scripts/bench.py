@@ -7,14 +7,17 @@ of times, in one run, after to before; kept where nothing else is said.
       δ(L) divided by m, not every δ                                        0.85 at 784-1000-10 with
                                                                             20 examples, else 1.0:
                                                                             not kept, it hides the
-                                                                            lab sheet's 1/m
+                                                                            lab sheet's 1/m (0.9 at
+                                                                            784-64-784, later)
       one example a column, as on the lab sheet (Intel, AVX-512)            0.55 to 1.0 in float64,
                                                                             0.7 to 1.1 a call in
                                                                             float32, 1.0 to 1.3 in a
                                                                             loop: not kept
       δᵀ as an array of its own in float64 (Intel, AVX-512)                 0.65 to 0.9; the product
                                                                             alone 0.3 to 0.8, or 1.5
-                                                                            of 6,000 × 784 outputs
+                                                                            of 6,000 × 784 outputs:
+                                                                            below a million numbers
+                                                                            (EPYC: 0.76 to 1.1)
       the same in float32 (Intel)                                           0.65 to 0.85 at 25 units
                                                                             (1.0 to 1.3 above)
                                                                             not kept
@@ -41,7 +44,11 @@ of times, in one run, after to before; kept where nothing else is said.
       the same in two or three groups of like sizes                         0.7: not kept
       `jax.vmap` over networks of one size                                  3: not kept
     the gradient check (gradcheck/)
-      two directions, not eight, where jax.grad has every coordinate        see the README
+      two directions, not eight, where jax.grad has every coordinate        0.5
+      one, of all blocks in one call, the Taylor remainder's costs in it,
+      and nothing traced twice                                              0.35 to 0.45
+      the complex step in a thread beside the differences                   0.85; compiling 1.0:
+                                                                            not kept
       chunks that stay in the cache (5 MB), not 16 MB                       0.87
       two compiled calls at a time                                          0.9
       one product of all perturbed weights, by rewriting the jaxpr          0.95: not kept
@@ -52,6 +59,9 @@ of times, in one run, after to before; kept where nothing else is said.
       the four pixels around a point gathered as one number                 see augmentation.py
       XLA's products without YNNPACK (Intel, AVX-512)                       1.16 small, 1.0, 0.92
                                                                             largest: not kept
+      compiling: training and evaluation at once                            0.88: not kept
+      compiling: XLA's lower levels of optimisation                         0.85, a step 1.1
+      compiling: without XLA's fusion emitters                              0.7, a step 1.2
 
 Beside others: OpenMP's and OpenBLAS's threads wait busily for a while after their work, so each
 contender starts after a pause; without it jaxlab's fit took up to 1.6 times as long after

@@ -35,9 +35,8 @@ _CLOSE = "close = np.abs(near_left + near_right - 2 * J0) / (0.01 * h) ** 2"
 _BENDS = "return (wide > 3 * close + hidden) | (close > 3 * wide + hidden)"
 _ROOM = "jump, room = np.abs(right - left), 3 * noise / h"
 
-_TRANSPOSED = (
-    "return jax.lax.optimization_barrier(delta.T) if delta.dtype == jnp.float64 else delta.T"
-)
+_OWN = "own = delta.dtype == jnp.float64 and delta.size < 1_000_000"
+_TRANSPOSED = "return jax.lax.optimization_barrier(delta.T) if own else delta.T"
 _PRODUCT = "by which of XLA's products: time, never the result"
 
 VERDICT = "gradcheck/verdict.py"
@@ -48,7 +47,12 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("backprop.py", "for l in range(L - 1, 1, -1):", "1 → 0 (2)"): _UNUSED,
     ("backprop.py", _TRANSPOSED, "if → True"): _PRODUCT,
     ("backprop.py", _TRANSPOSED, "if → False"): _PRODUCT,
-    ("backprop.py", _TRANSPOSED, "== → !="): _PRODUCT,
+    ("backprop.py", _OWN, "== → !="): _PRODUCT,
+    ("backprop.py", _OWN, "and → or"): _PRODUCT,
+    ("backprop.py", _OWN, "< → >="): _PRODUCT,
+    ("backprop.py", _OWN, "< → <="): _PRODUCT,
+    ("backprop.py", _OWN, "1000000 → 1000001"): _PRODUCT,
+    ("backprop.py", _OWN, "1000000 → 999999"): _PRODUCT,
     ("losses.py", _LARGEST, "stop_gradient(…) left out"): _CONSTANT,
     (NUMERICAL, "COMPLEX_STEP = 1e-30", "1e-30 → 1e-27"): _TINY,
     (NUMERICAL, "COMPLEX_STEP = 1e-30", "1e-30 → 1e-33"): _TINY,

@@ -178,6 +178,12 @@ def test_float64_is_on_for_the_check_alone():
     assert jnp.ones(1).dtype == jnp.float32
 
 
+def test_a_cost_too_large_for_float32_is_none_in_float32():
+    check = check_gradients(lambda t: (1e100 * (t**2).sum(), 2e100 * t), np.arange(1.0, 4.0))
+    assert check
+    assert check.precision == "float64"
+
+
 def test_a_gradient_that_is_not_a_number_is_wrong():
     def broken(params, x, y):
         J, (first, second) = jaxlab.cost_and_grad(params, x, y)

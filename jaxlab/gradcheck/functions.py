@@ -98,9 +98,7 @@ def problem_of(
         J,
         data,
         rules,
-        # A J of more than seven digits settles it.
-        float32_cost=dtype == "float32"
-        or (float(np.float32(J0)) == J0 and is_float32(_costs_nearby(J, theta, data))),
+        float32_cost=dtype == "float32" or _in_float32(J0, J, theta, data),
         float32_gradient=dtype == "float32"
         or is_float32(np.concatenate([np.ravel(np.asarray(leaf)) for leaf in grad_leaves])),
     )
@@ -370,6 +368,13 @@ def _plain(cost, params, args) -> numerical.PlainCost:
 
 
 # --- precision ---
+
+
+def _in_float32(J0: float, J, theta, data) -> bool:
+    with np.errstate(over="ignore"):
+        if float(np.float32(J0)) != J0:
+            return False  # it has more than seven digits
+    return is_float32(_costs_nearby(J, theta, data))
 
 
 def _costs_nearby(J, theta, data) -> np.ndarray:

@@ -329,6 +329,8 @@ def test_directions_see_a_single_weight_that_is_wrong():
 
     check = check_gradients(one_wrong, params, x, y)
     assert check.blocks[0].directions == 1
+    assert "2,400 of 2,400" in str(check)
+    assert "in every place, the other witnesses along a random direction" in str(check)
     assert check.wrong == ("W1",)
     assert set(check.blocks[0].objections) >= {"finite_difference", "complex_step", "autograd"}
     assert check.mistakes == ()

@@ -34,6 +34,12 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
             "jax.grad was left out: it would follow a derivative rule written by hand inside the "
             "cost (custom_vjp or custom_jvp)."
         )
+    if directions := max((b.directions for b in blocks if b.checked), default=0):
+        along = "a random direction" if directions == 1 else f"{directions} random directions"
+        notes.append(
+            "jax.grad was compared in every place, the other witnesses along "
+            f"{along} of each block."
+        )
     if precision.name == "float32":
         notes.append(_of_float32(answers, blocks, precision))
     hidden = [

@@ -82,7 +82,7 @@ def direction(mine: np.ndarray, right: np.ndarray | None) -> str:
 
 def _checked(blocks) -> str:
     size = sum(block.size for block in blocks)
-    if any(block.directions for block in blocks):
+    if any(block.directions and not block.checked for block in blocks):
         total = sum(block.directions for block in blocks)
         return f"{total} directions" if total > 1 else "1 direction"
     return f"{sum(block.checked for block in blocks):,} of {size:,}"

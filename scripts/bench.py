@@ -5,10 +5,10 @@ of times, in one run, after to before; kept where nothing else is said.
 
     the pass (backprop.py)
       δ(L) divided by m, not every δ                                        0.85 at 784-1000-10 with
-                                                                            20 examples, else 1.0:
+                                                                            20 examples, 0.9 at
+                                                                            784-64-784, else 1.0:
                                                                             not kept, it hides the
-                                                                            lab sheet's 1/m (0.9 at
-                                                                            784-64-784, later)
+                                                                            lab sheet's 1/m
       one example a column, as on the lab sheet (Intel, AVX-512)            0.55 to 1.0 in float64,
                                                                             0.7 to 1.1 a call in
                                                                             float32, 1.0 to 1.3 in a
@@ -60,8 +60,10 @@ of times, in one run, after to before; kept where nothing else is said.
       XLA's products without YNNPACK (Intel, AVX-512)                       1.16 small, 1.0, 0.92
                                                                             largest: not kept
       compiling: training and evaluation at once                            0.88: not kept
-      compiling: XLA's lower levels of optimisation                         0.85, a step 1.1
-      compiling: without XLA's fusion emitters                              0.7, a step 1.2
+      compiling: XLA's lower levels of optimisation                         0.85, a step 1.1:
+                                                                            not kept
+      compiling: without XLA's fusion emitters                              0.7, a step 1.2:
+                                                                            not kept
 
 Beside others: OpenMP's and OpenBLAS's threads wait busily for a while after their work, so each
 contender starts after a pause; without it jaxlab's fit took up to 1.6 times as long after

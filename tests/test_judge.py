@@ -67,13 +67,15 @@ def test_every_block_is_judged_by_its_own_numbers(J, full, looked, asked):
     assert set(second.objections) == witnesses | {"taylor_order"}
     assert [b.taylor_order for b in check.blocks] == pytest.approx([2, 1, 2], abs=0.05)
     assert check.taylor_order == pytest.approx(1, abs=0.05)
-    # (3, 8, 5) for (3, 4, 5): 4 over the length of (6, 12, 10); along a direction, its part.
+    # (3, 8, 5) for (3, 4, 5): 4 over the length of (6, 12, 10); along a direction d, 4 d over
+    # (6, 12, 10) · d.
     off = 4 / 280**0.5
     whole = full or J is CALLED
+    d = verdict._directions(a_problem(SHAPES), np.random.default_rng(0), 1)[0, 2:5]
     for who in witnesses:
-        if whole or who == "autograd":
-            assert second.diff[who] == pytest.approx(off, rel=1e-6)
-        assert second.diff[who] > 0.1
+        exactly = whole or who == "autograd"
+        expected = off if exactly else abs(4 * d[1] / (d @ [6, 12, 10]))
+        assert second.diff[who] == pytest.approx(expected, rel=1e-6)
         assert max(first.diff[who], third.diff[who]) < 1e-9
     all_known = full or J is squares
     assert (check.right["0"] is not None) is all_known
@@ -105,6 +107,18 @@ def test_blocks_asked_about_in_groups_are_judged_as_together(J, monkeypatch):
         assert check.wrong == together.wrong == ("1",)
         orders = [[b.taylor_order for b in c.blocks] for c in (check, together)]
         assert orders[0] == pytest.approx(orders[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_no_order_over_all_where_no_block_has_one(full):
+    def bilinear(t, data=()):  # linear in each block, not in both
+        return t[0] * t[1]
+
+    for J in (bilinear, PlainCost(bilinear)):
+        check = judge(J, [3, 2], np.array([2.0, 3.0]), [(1,), (1,)], full=full)
+        assert check
+        assert [block.taylor_order for block in check.blocks] == [None, None]
+        assert check.taylor_order is None
 
 
 def test_which_problems_are_looked_at_whole(monkeypatch):

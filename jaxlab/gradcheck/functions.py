@@ -78,8 +78,8 @@ def problem_of(
     own_J, grads = _scalar(J_and_grad[0]), _like(params, J_and_grad[1])
     _check_form(params, grads, names)
     grad_leaves = _floats_only(params, grads)
+    J0 = own_J if cost is None else _scalar(cost(*_copies((params, *args))))
     cost = CostPart(function) if cost is None else cost
-    J0 = _scalar(cost(*_copies((params, *args))))
     J, theta, data, rules = _traced(cost, params, args)
     if J is not None and not np.isclose(
         numerical.cost_at(J, theta, data), J0,

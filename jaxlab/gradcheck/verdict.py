@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -71,9 +70,10 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
 
     if few:
         answers = []
-        for some in _groups(spans, MOST_IN_DIRECTIONS // directions.size):
-            moves = np.concatenate([_within(directions, span) for span in some])
-            answers += split(ask(moves), [len(directions)] * len(some))
+        most = max(MOST_IN_DIRECTIONS // directions.size, 1)
+        for first in range(0, len(spans), most):
+            some = [_within(directions, span) for span in spans[first : first + most]]
+            answers += split(ask(np.concatenate(some)), [len(directions)] * len(some))
     else:  # all blocks at once: one compiled program serves them
         answers = split(ask(np.concatenate(picks), two_point), [pick.size for pick in picks])
     unfit = unfit_witnesses(answers, problem, precision)
@@ -82,11 +82,10 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
 
     orders, whole_order = _orders(problem, J0, answers if few else [], directions)
     blocks, notes = [], []
-    for i, (name, shape, answer) in enumerate(
-        zip(problem.names, problem.shapes, answers, strict=True)
+    for i, (name, shape, answer, order) in enumerate(
+        zip(problem.names, problem.shapes, answers, orders, strict=True)
     ):
         judged = partial(_judge, name, shape, precision=precision, unfit=unfit)
-        order = orders[i]
         everywhere = (g[spans[i]], exact[spans[i]]) if few and exact is not None else None
         in_part = few
         block = judged(answer, order, few, everywhere)
@@ -143,12 +142,6 @@ def _precision(problem: Problem) -> Precision:
 
 def _is_small(problem: Problem) -> bool:
     return problem.g.size <= (WHOLE_UP_TO if problem.traced else WHOLE_PLAIN_UP_TO)
-
-
-def _groups(spans: list[slice], most: int) -> Iterator[list[slice]]:
-    """The blocks in groups: one call of a compiled program serves each."""
-    most = max(most, 1)
-    yield from (spans[i : i + most] for i in range(0, len(spans), most))
 
 
 def _two_points_will_do(problem: Problem, J0: float) -> bool:

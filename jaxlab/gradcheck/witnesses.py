@@ -91,7 +91,8 @@ def hear(
         n, error = _two_point(at, moves, advance)
     elif moves.ndim == 2:  # the Taylor remainder is for directions: its costs in the same call
         offsets = np.append(precision.step * numerical.CENTRAL, numerical.TAYLOR_STEPS)
-        costs = numerical.costs_along(*at, moves, offsets, advance)
+        different, each = np.unique(offsets, return_inverse=True)  # two steps are 1e-3
+        costs = numerical.costs_along(*at, moves, different, advance)[:, each]
         ahead = costs[:, numerical.CENTRAL.size :]
         n, error = numerical.fourth_order(costs[:, : numerical.CENTRAL.size], precision.step)
     else:

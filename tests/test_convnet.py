@@ -59,7 +59,7 @@ def xla_convolution(x, g):
 def test_convolution_and_its_gradient_are_xlas(float64, height, width):
     x = jnp.asarray(float64.standard_normal((3, height, width, 5)))
     g = jnp.asarray(float64.standard_normal((9, 4, 3)))
-    ours, back = jax.vjp(lambda x, g: convolution.untile(convolution.convolve(x, g)), x, g)
+    ours, back = jax.vjp(lambda x, g: convolution.untile(convolution.winograd(x, g)), x, g)
     theirs, their_back = jax.vjp(xla_convolution, x, g)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
     dy = jnp.asarray(float64.standard_normal(ours.shape))
@@ -69,12 +69,12 @@ def test_convolution_and_its_gradient_are_xlas(float64, height, width):
 
 def test_convolution_by_hand():
     # One image of ones; a kernel whose taps are 0, 1, …, 8: each output is their sum.
-    y = convolution.convolve(jnp.ones((1, 6, 6, 1)), jnp.arange(9.0).reshape(9, 1, 1))
+    y = convolution.winograd(jnp.ones((1, 6, 6, 1)), jnp.arange(9.0).reshape(9, 1, 1))
     assert y.shape == (4, 4, 1, 1, 1, 1)
     np.testing.assert_allclose(y, 36, rtol=1e-6)
     # Tap 5 is one to the right of the middle: output (i, j) is pixel (i + 1, j + 2).
     x = jnp.arange(36.0).reshape(1, 6, 6, 1)
-    y = convolution.convolve(x, jnp.zeros((9, 1, 1)).at[5].set(1))
+    y = convolution.winograd(x, jnp.zeros((9, 1, 1)).at[5].set(1))
     np.testing.assert_allclose(convolution.untile(y)[0, :, :, 0], x[0, 1:5, 2:6, 0], atol=1e-4)
 
 
@@ -84,14 +84,14 @@ def test_convolution_in_float32_is_as_good_as_training_needs():
     g = rng.standard_normal((9, 32, 64)) / 24
     exact = np.asarray(xla_convolution(*(jnp.asarray(a, jnp.float32) for a in (x, g))))
     ours = convolution.untile(
-        convolution.convolve(jnp.asarray(x, jnp.float32), jnp.asarray(g, jnp.float32))
+        convolution.winograd(jnp.asarray(x, jnp.float32), jnp.asarray(g, jnp.float32))
     )
     assert np.abs(ours - exact).max() < 1e-4 * np.abs(exact).max()
 
 
 def test_images_that_tiles_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="each side must be 4 n"):
-        convolution.convolve(jnp.ones((1, 8, 8, 1)), jnp.ones((9, 1, 1)))
+        convolution.winograd(jnp.ones((1, 8, 8, 1)), jnp.ones((9, 1, 1)))
 
 
 def test_max_pool_and_its_gradient(float64):
@@ -115,6 +115,24 @@ def test_max_pool_gives_the_gradient_of_equal_pixels_to_one():
     np.testing.assert_array_equal(
         convolution.untile(d)[0, :, :, 0], np.tile([[1, 0], [0, 0]], (2, 2))
     )
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_the_form_for_a_gpu_gives_the_same(float64, monkeypatch, pool):
+    x = jnp.asarray(float64.standard_normal((3, 14, 10, 5)))
+    g = jnp.asarray(float64.standard_normal((9, 4, 3)))
+
+    def both(x, g):
+        return convolution.convolve(x, g, pool=pool)
+
+    on_cpu, back_on_cpu = jax.vjp(both, x, g)
+    monkeypatch.setattr(convolution.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(convolution, "winograd", None)
+    on_gpu, back_on_gpu = jax.vjp(both, x, g)
+    np.testing.assert_allclose(on_gpu, on_cpu, rtol=0, atol=1e-12)
+    dy = jnp.asarray(float64.standard_normal(on_cpu.shape))
+    for one, other in zip(back_on_gpu(dy), back_on_cpu(dy), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize(("taps", "step", "border"), [(5, 2, 2), (3, 1, 0)])

@@ -178,6 +178,24 @@ def test_float64_is_on_for_the_check_alone():
     assert jnp.ones(1).dtype == jnp.float32
 
 
+def test_products_keep_every_digit_on_a_gpu_which_takes_three_of_float32(monkeypatch):
+    monkeypatch.setattr("jaxlab.precision.jax.default_backend", lambda: "gpu")
+    monkeypatch.setattr("jaxlab.gradcheck.numerical.MOST_COORDINATES_AT_ONCE", 2)  # two threads
+    traced = []
+
+    def cost(params, x, y):
+        traced.append(jax.config.jax_default_matmul_precision)
+        return jaxlab.cost(params, x, y)
+
+    params, (x, y) = random_params(0, (5, 4, 3)), batch(0, 6, 5, 3)
+    in_float32 = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), (params, x, y))
+    for dtype, arguments in ("float64", (params, x, y)), ("float32", in_float32):
+        assert check_gradients(jaxlab.cost_and_grad, *arguments, cost=cost, dtype=dtype)
+        assert set(traced) == {"highest"}
+        traced.clear()
+    assert jax.config.jax_default_matmul_precision is None
+
+
 def test_a_cost_too_large_for_float32_is_none_in_float32():
     check = check_gradients(lambda t: (1e100 * (t**2).sum(), 2e100 * t), np.arange(1.0, 4.0))
     assert check

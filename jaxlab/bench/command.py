@@ -28,7 +28,10 @@ WORK = {
     "processes": "whole commands, start-up and all",
     "growth": "how the time grows with examples, hidden units, layers, networks",
 }
-MARKS = ("<!-- bench -->", "<!-- end of bench -->")
+MARKS = {
+    "cpu": ("<!-- bench -->", "<!-- end of bench -->"),
+    "gpu": ("<!-- bench on a GPU -->", "<!-- end of bench on a GPU -->"),
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Options:
     figure: Path | None = None
     """Draw how the time grows to this file (.svg, .png or .pdf)."""
     readme: Path | None = None
-    """Replace the table between the marks <!-- bench --> and <!-- end of bench --> in this file."""
+    """Replace the table between the marks <!-- bench --> and <!-- end of bench --> in this file;
+    on a GPU, <!-- bench on a GPU --> and <!-- end of bench on a GPU -->."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -160,17 +164,19 @@ def _machine() -> str:
             versions += f", {package} {import_module(package).__version__}"
         except ImportError:
             versions += f", no {package}"
-    return f"{here['processor']}, {here['cores']} cores; {versions}"
+    device = "" if here["device"].startswith("cpu") else f"{here['device']}; "
+    return f"{device}{here['processor']}, {here['cores']} cores; {versions}"
 
 
 def _replaced(path: Path, table: str) -> str:
     """The file's text with the table between the marks. Raises `OutputError` without marks."""
+    first, last = MARKS["cpu" if jax.default_backend() == "cpu" else "gpu"]
     try:
         text = path.read_text(encoding="utf-8")
-        before, rest = text.split(MARKS[0])
-        _, after = rest.split(MARKS[1])
+        before, rest = text.split(first)
+        _, after = rest.split(last)
     except (OSError, ValueError) as error:
         raise OutputError(
-            f"{path} has no place for the table: it needs the lines {MARKS}"
+            f"{path} has no place for the table: it needs the lines {first} and {last}"
         ) from error
-    return f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}"
+    return f"{before}{first}\n{table}\n{last}{after}"

@@ -23,6 +23,7 @@ import optax
 from flax import nnx
 
 from jaxlab import terminal
+from jaxlab.bench import pytorch
 from jaxlab.bench.timing import OURS, Row, Timing, take_turns
 from jaxlab.convnet.network import Network, blocks, multiplications
 from jaxlab.convnet.training import Trainer
@@ -45,18 +46,24 @@ def rows() -> Iterator[Row]:
     torch.manual_seed(0)
     networks = {(recipe.channels, recipe.resolution) for recipe in PRESETS.values()} | {WIDE}
     for i, network in enumerate(sorted(networks, key=lambda network: multiplications(*network))):
+        contenders = {
+            OURS: _steps(*network),
+            "PyTorch": _torch_steps(*network, channels_last=False),
+            "PyTorch, channels last": _torch_steps(*network, channels_last=True),
+        }
+        if pytorch.on_gpu():
+            contenders |= {
+                "PyTorch, CUDA graph": _torch_steps(*network, channels_last=False, graph=True),
+                "PyTorch, channels last, CUDA graph": _torch_steps(
+                    *network, channels_last=True, graph=True
+                ),
+            }
         goal = 1.25 if i == 0 else 1.0
         yield Row(
             f"{BLOCK} steps of {'-'.join(map(str, network[0]))}, {network[1]} resolution, "
             f"batch {BATCH}",
-            take_turns(
-                {
-                    OURS: _steps(*network),
-                    "PyTorch": _torch_steps(*network, channels_last=False),
-                    "PyTorch, channels last": _torch_steps(*network, channels_last=True),
-                }
-            ),
-            {"PyTorch": goal, "PyTorch, channels last": goal},
+            take_turns(contenders),
+            {who: goal for who in contenders if who != OURS},
             operations=6 * multiplications(*network) * BATCH * BLOCK,
         )
     try:
@@ -98,24 +105,32 @@ def _steps(channels: tuple[int, ...], resolution: str):
     return run
 
 
-def _torch_steps(channels: tuple[int, ...], resolution: str, *, channels_last: bool):
-    """The same in PyTorch."""
+def _torch_steps(
+    channels: tuple[int, ...], resolution: str, *, channels_last: bool, graph: bool = False
+):
+    """The same in PyTorch. graph: as one CUDA graph."""
     import torch
     from torch import nn
 
     network = _torch_network(channels, resolution)
     images, labels = _random_batch()
-    x, y = torch.tensor(images).permute(2, 0, 1)[:, None].contiguous(), torch.tensor(labels)
+    x, y = pytorch.tensor(images.transpose(2, 0, 1)[:, None]), pytorch.tensor(labels)
     if channels_last:
         network = network.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3)
 
-    def run() -> None:
+    def block() -> None:
         for _ in range(BLOCK):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(x), y).backward()
             optimizer.step()
+
+    start = pytorch.as_graph(block) if graph else block
+
+    def run() -> None:
+        start()
+        pytorch.done()
 
     run()
     return run
@@ -133,7 +148,8 @@ def _torch_network(channels: tuple[int, ...], resolution: str) -> Any:
         layers.append(nn.Conv2d(n_in, n_out, 3, padding=int(padded), bias=False))
         layers += [nn.MaxPool2d(2)] if pool else []
         layers += [nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * channels[-1], 10))
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * channels[-1], 10))
+    return network.to(pytorch.device())
 
 
 def _training(sets) -> Row:
@@ -181,40 +197,57 @@ def _torch_training(sets, seed: int) -> tuple[float, float, float]:
     """The network, batches and schedule of "fast" in PyTorch, in the form that is fastest there.
 
     Adam for all weights: `torch.optim.Muon` for the kernels takes a sixth longer and reaches no
-    more in as many epochs; `torch.compile` and SGD are slower to 99 %, too.
+    more in as many epochs; `torch.compile` and SGD are slower to 99 %, too. On a GPU each step is
+    a CUDA graph.
     """
     import torch
     from torch import nn
 
     torch.manual_seed(seed)
+    on_gpu = pytorch.on_gpu()
     recipe = PRESETS["fast"]
     network = _torch_network(recipe.channels, recipe.resolution)
     network = network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
-        network.parameters(), 0.02, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
-    )
+        network.parameters(), pytorch.tensor(np.float32(0.02)) if on_gpu else 0.02,
+        betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True, capturable=on_gpu,
+    )  # fmt: skip
     steps = round(EPOCHS * len(sets.train.labels) / BATCH)
     rise = round(recipe.warm_up * steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda i: min((i + 1) / rise, (steps - i) / (steps - rise))
     )
-    x, y = _torch_images(sets.train.images), torch.tensor(sets.train.labels).long()
-    start = time.perf_counter()
-    for rows in torch.randperm(len(x)).split(BATCH)[:steps]:
+    x, y = _torch_images(sets.train.images), pytorch.tensor(sets.train.labels).long()
+    batch, wanted = x[:BATCH].clone(), y[:BATCH].clone()
+
+    def step() -> None:
         optimizer.zero_grad()
-        logits = network(x[rows].to(memory_format=torch.channels_last))
-        cost = nn.functional.cross_entropy(logits, y[rows], label_smoothing=recipe.label_smoothing)
+        logits = network(batch.to(memory_format=torch.channels_last))
+        cost = nn.functional.cross_entropy(logits, wanted, label_smoothing=recipe.label_smoothing)
         cost.backward()
         optimizer.step()
+
+    if on_gpu:
+        fresh = {name: value.clone() for name, value in network.state_dict().items()}
+        step = pytorch.as_graph(step)
+        network.load_state_dict(fresh)
+        for moments in optimizer.state.values():
+            for moment in moments.values():
+                moment.zero_()
+    pytorch.done()
+    start = time.perf_counter()
+    for rows in torch.randperm(len(x), device=x.device).split(BATCH)[:steps]:
+        torch.index_select(x, 0, rows, out=batch)
+        torch.index_select(y, 0, rows, out=wanted)
+        step()
         schedule.step()
+    pytorch.done()
     return 0.0, time.perf_counter() - start, _torch_accuracy(network, sets)
 
 
 def _torch_images(images: np.ndarray) -> Any:
     """Images in memory, of mean 0 and standard deviation 1, as pytorch/examples has them."""
-    import torch
-
-    return ((torch.tensor(images).float() / 255 - 0.1307) / 0.3081)[:, None]
+    return ((pytorch.tensor(images).float() / 255 - 0.1307) / 0.3081)[:, None]
 
 
 def _torch_accuracy(network: Any, sets) -> float:
@@ -223,7 +256,7 @@ def _torch_accuracy(network: Any, sets) -> float:
     network.eval()
     with torch.no_grad():
         parts = _torch_images(sets.test.images).split(1000)
-        guess = torch.cat([network(part).argmax(1) for part in parts]).numpy()
+        guess = torch.cat([network(part).argmax(1) for part in parts]).cpu().numpy()
     return float((guess == sets.test.labels).mean())
 
 
@@ -236,20 +269,21 @@ def _examples_training(sets) -> tuple[float, float, int]:
         nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Dropout(0.25), nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5),
         nn.Linear(128, 10),
-    )  # fmt: skip
+    ).to(pytorch.device())  # fmt: skip
     optimizer = torch.optim.Adadelta(network.parameters(), lr=1.0)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
-    x, y = _torch_images(sets.train.images), torch.tensor(sets.train.labels).long()
+    x, y = _torch_images(sets.train.images), pytorch.tensor(sets.train.labels).long()
     seconds, accuracy, epoch = 0.0, 0.0, 0
     while accuracy < 0.99 and epoch < 14:
         epoch += 1
         network.train()
         start = time.perf_counter()
-        for rows in torch.randperm(len(x)).split(64):
+        for rows in torch.randperm(len(x), device=x.device).split(64):
             optimizer.zero_grad()
             nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
             optimizer.step()
         schedule.step()
+        pytorch.done()
         seconds += time.perf_counter() - start
         accuracy = _torch_accuracy(network, sets)
     return seconds, accuracy, epoch

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxlab
+from jaxlab.bench import pytorch
 from jaxlab.bench.timing import Row, take_turns
 from jaxlab.exercises.ex1 import n_parameters
 from jaxlab.precision import enable_x64
@@ -98,8 +99,8 @@ def torch_cost(params, x, y):
     """PyTorch itself, the parameters as its tensors, and the same cost of them."""
     import torch
 
-    leaves = [torch.tensor(np.asarray(leaf)).requires_grad_() for layer in params for leaf in layer]
-    x, y = torch.tensor(x), torch.tensor(y)
+    leaves = [pytorch.tensor(leaf).requires_grad_() for layer in params for leaf in layer]
+    x, y = pytorch.tensor(x), pytorch.tensor(y)
 
     def cost(W1, b1, W2, b2):
         a2 = torch.sigmoid(torch.nn.functional.linear(x, W1, b1))
@@ -110,22 +111,18 @@ def torch_cost(params, x, y):
 
 
 def _torch(params, x, y) -> Callable[[], object]:
+    return _torch_compiled(params, x, y, wrap=lambda cost: cost)
+
+
+def _torch_compiled(params, x, y, wrap=None) -> Callable[[], object]:
     torch, leaves, cost = torch_cost(params, x, y)
+    wrapped = (wrap or torch.compile)(cost)
 
     def call():
-        J = cost(*leaves)
-        return J, torch.autograd.grad(J, leaves)
-
-    return call
-
-
-def _torch_compiled(params, x, y) -> Callable[[], object]:
-    torch, leaves, cost = torch_cost(params, x, y)
-    compiled = torch.compile(cost)
-
-    def call():
-        J = compiled(*leaves)
-        return J, torch.autograd.grad(J, leaves)
+        J = wrapped(*leaves)
+        grads = torch.autograd.grad(J, leaves)
+        pytorch.done()
+        return J, grads
 
     return call
 

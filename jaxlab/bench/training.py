@@ -15,6 +15,7 @@ import optax
 
 import jaxlab
 from jaxlab.backprop import layer_sizes
+from jaxlab.bench import pytorch
 from jaxlab.bench.timing import Row, take_turns
 from jaxlab.exercises.ex1 import n_parameters
 
@@ -71,8 +72,10 @@ def _jaxlab(params, x, targets) -> Callable[[], object]:
     x, targets = jnp.asarray(x), None if targets is None else jnp.asarray(targets)
 
     def call():
-        return jaxlab.fit(
-            params, x, targets, seed=0, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH
+        return jax.block_until_ready(
+            jaxlab.fit(
+                params, x, targets, seed=0, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH
+            )
         )
 
     return call
@@ -81,8 +84,8 @@ def _jaxlab(params, x, targets) -> Callable[[], object]:
 def _torch(params, x, targets, wrap=lambda function: function) -> Callable[[], object]:
     import torch
 
-    inputs = torch.tensor(x)
-    wanted = inputs if targets is None else torch.tensor(targets)
+    inputs = pytorch.tensor(x)
+    wanted = inputs if targets is None else pytorch.tensor(targets)
 
     def forward_cost(network, rows, wanted):
         return 0.5 * torch.square(network(rows) - wanted).sum() / len(rows)
@@ -90,16 +93,17 @@ def _torch(params, x, targets, wrap=lambda function: function) -> Callable[[], o
     network = torch.nn.Sequential(
         torch.nn.Linear(x.shape[1], params[0].W.shape[0]), torch.nn.Sigmoid(),
         torch.nn.Linear(*params[1].W.shape[::-1]), torch.nn.Sigmoid(),
-    )  # fmt: skip
+    ).to(inputs.device)  # fmt: skip
     optimizer = torch.optim.Adam(network.parameters(), 0.01, fused=True)
     cost = wrap(forward_cost)
 
     def call():
         for _ in range(EPOCHS):
-            for rows in torch.randperm(len(inputs)).split(BATCH):
+            for rows in torch.randperm(len(inputs), device=inputs.device).split(BATCH):
                 optimizer.zero_grad()
                 cost(network, inputs[rows], wanted[rows]).backward()
                 optimizer.step()
+        pytorch.done()
 
     return call
 
@@ -135,8 +139,10 @@ def _sweep(x, targets) -> Row:
     optimizer, notes = optax.adam(0.01), []
     on_device = jnp.asarray(x), jnp.asarray(targets)
     contenders: dict[str, Callable[[], object]] = {
-        "jaxlab": lambda: jaxlab.fit_together(
-            networks, *on_device, seed=0, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH
+        "jaxlab": lambda: jax.block_until_ready(
+            jaxlab.fit_together(
+                networks, *on_device, seed=0, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH
+            )
         ),
         "jaxlab, one after another": lambda: [call() for call in one_by_one],
     }
@@ -160,7 +166,9 @@ def _lbfgs(sizes, x, targets) -> Row:
     on_device = jnp.asarray(x), jnp.asarray(targets)
 
     def ours() -> jaxlab.Trained:
-        return jaxlab.minimize(params, *on_device, iterations=100, tolerance=0.0)
+        return jax.block_until_ready(
+            jaxlab.minimize(params, *on_device, iterations=100, tolerance=0.0)
+        )
 
     J = float(ours().history[-1])
     contenders: dict[str, Callable[[], object]] = {
@@ -221,12 +229,10 @@ def _scipy_lbfgs(params, x, targets, J: float) -> Callable[[], object]:
 def _torch_lbfgs(params, x, targets, J: float) -> Callable[[], object]:
     import torch
 
-    inputs, wanted = torch.tensor(x), torch.tensor(targets)
+    inputs, wanted = pytorch.tensor(x), pytorch.tensor(targets)
 
     def call():
-        leaves = [
-            torch.tensor(np.asarray(leaf)).requires_grad_() for leaf in jax.tree.leaves(params)
-        ]
+        leaves = [pytorch.tensor(leaf).requires_grad_() for leaf in jax.tree.leaves(params)]
         optimizer = torch.optim.LBFGS(
             leaves, max_iter=2000, history_size=10, line_search_fn="strong_wolfe",
             tolerance_grad=0.0, tolerance_change=0.0,

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxlab.convnet.convolution import Images, convolve, convolve_first, max_pool, untile
+from jaxlab.convnet.convolution import Images, convolve, convolve_first
 
 SIDE = 28
 # Of the 3×3 convolutions after the first convolution, whether each is (pooled, padded); those that
@@ -64,8 +64,7 @@ class Block(nnx.Module):
     def __call__(self, x: Images) -> Float[Array, "out _ _ m"]:
         if self.padded:
             x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        tiles = convolve(x, self.kernel[...])
-        return nnx.relu(self.normalise(max_pool(tiles) if self.pool else untile(tiles)))
+        return nnx.relu(self.normalise(convolve(x, self.kernel[...], pool=self.pool)))
 
 
 class Network(nnx.Module):

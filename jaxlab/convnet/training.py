@@ -87,12 +87,17 @@ class Trainer:
         self._advance, self._predict = self._programs()
 
     def compile(self) -> float:
-        """Compiles what `advance` and `predict` run, if they have not yet; returns the seconds."""
+        """Compiles what `advance` and `predict` run, if they have not yet; returns the seconds.
+
+        One step and one prediction are done as well and thrown away: a GPU loads a program when
+        it first runs.
+        """
         start = time.perf_counter()
-        state = self.start()
         rows = np.zeros((STEPS_A_CALL, self.recipe.batch_size), np.int32)
-        self._advance(state, self._data, self._put(rows, DIVIDED), self._put(np.int32(0)))
-        self.predict(self.start(), np.zeros((1, SIDE, SIDE), np.uint8))
+        state, _ = self._advance(
+            self.start(), self._data, self._put(rows, DIVIDED), self._put(np.int32(1))
+        )
+        self.predict(state, np.zeros((1, SIDE, SIDE), np.uint8))
         return time.perf_counter() - start
 
     def start(self) -> State:

@@ -23,7 +23,7 @@ from jaxlab.gradcheck.functions import block_names, flat_problem, problem_of
 from jaxlab.gradcheck.result import BlockCheck, GradientCheck, relative_difference
 from jaxlab.gradcheck.table import WITNESSES
 from jaxlab.gradcheck.verdict import judge
-from jaxlab.precision import enable_x64
+from jaxlab.precision import every_digit
 
 __all__ = [
     "WITNESSES",
@@ -86,7 +86,7 @@ def check_gradients(
         raise OptionError("coordinates asks for a sample, full for everything: choose one")
     given = {getattr(leaf, "dtype", None) for leaf in jax.tree.leaves((params, args))}
     may_be_float32 = dtype is None and np.dtype(np.float32) in given
-    with enable_x64(dtype != "float32"):
+    with every_digit(dtype != "float32"):
         try:
             problem = problem_of(cost_and_grad, params, args, cost, dtype or "float64")
         except JaxlabError:
@@ -98,7 +98,7 @@ def check_gradients(
             problem = None
         if problem is not None:
             return judge(problem, args, seed, coordinates, full, m, advance)
-    with enable_x64(False):
+    with every_digit(False):
         problem = problem_of(cost_and_grad, params, args, cost, "float32")
         return judge(problem, args, seed, coordinates, full, m, advance)
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact, Integer
 
-from jaxlab.precision import enable_x64
+from jaxlab.precision import every_digit
 
 Theta = Inexact[Array | np.ndarray, " parameters"]
 Data = Sequence[Array | np.ndarray]
@@ -259,7 +259,7 @@ def _in_chunks(program, J, theta, data, moves, steps, points, advance) -> np.nda
     def rows_of(here):
         # The last call is filled up, so that one compiled shape serves all.
         padded = here[np.minimum(np.arange(chunk * chunks), len(here) - 1)]
-        with enable_x64(x64):
+        with every_digit(x64):
             rows = program(J, theta, data, padded.reshape(chunks, chunk, *moves.shape[1:]), steps)
             return np.asarray(rows).reshape(chunk * chunks, *rows.shape[2:])[: len(here)]
 

@@ -54,4 +54,9 @@ def as_graph(step: Callable[[], None]) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    return graph.replay
+
+    def replay(kept: Callable[[], None] = step) -> None:
+        # A graph knows addresses alone: the tensors that the step uses must live as long.
+        graph.replay()
+
+    return replay

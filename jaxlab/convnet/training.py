@@ -16,6 +16,8 @@ changed at random in the same way wherever it lies: the results are one device's
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -74,17 +76,15 @@ class Trainer:
                 f"{len(devices)} devices"
             )
         self.recipe, self.seed = recipe, seed
+        recipe = Recipe(**{field.name: getattr(recipe, field.name) for field in fields(Recipe)})
         self.mesh = Mesh(np.array(devices), (AXIS,))
         self.examples = len(images)
         self.steps = recipe.steps(self.examples)
-        self._data = self._put((images, labels.astype(np.int32), _mean_and_deviation(images)))
+        moments = _mean_and_deviation(images)
+        self._data = self._put((images, labels.astype(np.int32), moments, jax.random.key(seed)))
         self._optimizer = optimizer(recipe, self.steps)
-        network = Network(
-            recipe.channels, resolution=recipe.resolution, seed=seed,
-            momentum=recipe.batch_norm_momentum, axis_name=AXIS,
-        )  # fmt: skip
-        self._graph, *self._variables = nnx.split(network, nnx.Param, ...)
-        self._advance, self._predict = self._programs()
+        self._variables = nnx.split(_network(recipe, seed), nnx.Param, ...)[1:]
+        self._advance, self._predict = _programs(recipe, self.mesh, self.steps)
 
     def compile(self) -> float:
         """Compiles what `advance` and `predict` run, if they have not yet; returns the seconds.
@@ -167,71 +167,85 @@ class Trainer:
     def _put(self, tree, where: PartitionSpec = EVERYWHERE):
         return jax.device_put(tree, NamedSharding(self.mesh, where))
 
-    def _programs(self):
-        """The functions behind `advance` and `predict`, compiled when first called."""
-        recipe, m = self.recipe, self.recipe.batch_size // len(self.mesh.devices)
-        key = jax.random.key(self.seed)
 
-        def network(params, statistics) -> Network:
-            variables = jax.tree.map(lambda leaf: leaf, self._variables)  # a copy to write over
-            for state, values in zip(variables, (params, statistics), strict=True):
-                nnx.replace_by_pure_dict(state, values)
-            return nnx.merge(self._graph, *variables)
+def _network(recipe: Recipe, seed: int) -> Network:
+    return Network(
+        recipe.channels, resolution=recipe.resolution, seed=seed,
+        momentum=recipe.batch_norm_momentum, axis_name=AXIS,
+    )  # fmt: skip
 
-        def cost(params, statistics, x, y):
-            model = network(params, statistics)
-            logits = model(x)
-            targets = optax.smooth_labels(jax.nn.one_hot(y, CLASSES), recipe.label_smoothing)
-            J = optax.softmax_cross_entropy(logits.T, targets).mean()
-            right = (logits.argmax(axis=0) == y).astype(jnp.float32).mean()
-            _, _, statistics = nnx.split(model, nnx.Param, ...)
-            return J, (right, nnx.to_pure_dict(statistics))
 
-        def step(i, carry):
-            state, (images, labels, moments), order, (costs, rights) = carry
-            rows = order[i]
-            batch = images[rows]
-            if recipe.augments:
-                changes = random_changes(
-                    jax.random.fold_in(key, state.step), recipe.batch_size,
-                    rotation=recipe.rotation, scale=recipe.scale,
-                    shear=recipe.shear, shift=recipe.shift,
-                )  # fmt: skip
-                mine = jax.lax.axis_index(AXIS) * m
-                x = change(batch, jax.lax.dynamic_slice_in_dim(changes, mine, m, axis=1))
-            else:
-                x = unchanged(batch)
-            x = (x - moments[0]) / moments[1]
-            (J, (right, statistics)), grads = jax.value_and_grad(cost, has_aux=True)(
-                state.params, state.statistics, x, labels[rows]
-            )
-            J, right, grads = jax.lax.pmean((J, right, grads), AXIS)
-            updates, optimizer = self._optimizer.update(grads, state.optimizer, state.params)
-            params = optax.apply_updates(state.params, updates)
-            state = State(state.step + 1, params, statistics, optimizer)
-            return state, carry[1], order, (costs + J, rights + right)
+@lru_cache(maxsize=4)
+def _programs(recipe: Recipe, mesh: Mesh, steps: int):
+    """The functions behind `advance` and `predict`, compiled when first called.
 
-        def advance(state, data, order, count):
-            totals = (jnp.float32(0), jnp.float32(0))
-            state, _, _, totals = jax.lax.fori_loop(0, count, step, (state, data, order, totals))
-            return state, totals
+    They are the same for every seed, so that many networks compile them once.
+    """
+    m = recipe.batch_size // len(mesh.devices)
+    update_of = optimizer(recipe, steps).update
+    shapes = nnx.eval_shape(lambda: _network(recipe, seed=0))
+    graph, *template = nnx.split(shapes, nnx.Param, ...)
 
-        def predict(params, statistics, moments, images):
-            model = network(params, statistics)
-            model.eval()
-            x = (unchanged(images) - moments[0]) / moments[1]
-            return jax.lax.all_gather(model(x).argmax(axis=0), AXIS, tiled=True)
+    def network(params, statistics) -> Network:
+        variables = jax.tree.map(lambda leaf: leaf, template)  # a copy to write over
+        for state, values in zip(variables, (params, statistics), strict=True):
+            nnx.replace_by_pure_dict(state, values)
+        return nnx.merge(graph, *variables)
 
-        def on_mesh(function, divided, **options):
-            whole = jax.shard_map(
-                function, mesh=self.mesh, in_specs=divided, out_specs=EVERYWHERE, check_vma=False
-            )
-            return jax.jit(whole, **options)
+    def cost(params, statistics, x, y):
+        model = network(params, statistics)
+        logits = model(x)
+        targets = optax.smooth_labels(jax.nn.one_hot(y, CLASSES), recipe.label_smoothing)
+        J = optax.softmax_cross_entropy(logits.T, targets).mean()
+        right = (logits.argmax(axis=0) == y).astype(jnp.float32).mean()
+        _, _, statistics = nnx.split(model, nnx.Param, ...)
+        return J, (right, nnx.to_pure_dict(statistics))
 
-        return (
-            on_mesh(advance, (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE), donate_argnums=0),
-            on_mesh(predict, (EVERYWHERE, EVERYWHERE, EVERYWHERE, PartitionSpec(AXIS))),
+    def step(i, carry):
+        state, (images, labels, moments, key), order, (costs, rights) = carry
+        rows = order[i]
+        batch = images[rows]
+        if recipe.augments:
+            changes = random_changes(
+                jax.random.fold_in(key, state.step), recipe.batch_size,
+                rotation=recipe.rotation, scale=recipe.scale,
+                shear=recipe.shear, shift=recipe.shift,
+            )  # fmt: skip
+            mine = jax.lax.axis_index(AXIS) * m
+            x = change(batch, jax.lax.dynamic_slice_in_dim(changes, mine, m, axis=1))
+        else:
+            x = unchanged(batch)
+        x = (x - moments[0]) / moments[1]
+        (J, (right, statistics)), grads = jax.value_and_grad(cost, has_aux=True)(
+            state.params, state.statistics, x, labels[rows]
         )
+        J, right, grads = jax.lax.pmean((J, right, grads), AXIS)
+        updates, moved = update_of(grads, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        state = State(state.step + 1, params, statistics, moved)
+        return state, carry[1], order, (costs + J, rights + right)
+
+    def advance(state, data, order, count):
+        totals = (jnp.float32(0), jnp.float32(0))
+        state, _, _, totals = jax.lax.fori_loop(0, count, step, (state, data, order, totals))
+        return state, totals
+
+    def predict(params, statistics, moments, images):
+        model = network(params, statistics)
+        model.eval()
+        x = (unchanged(images) - moments[0]) / moments[1]
+        return jax.lax.all_gather(model(x).argmax(axis=0), AXIS, tiled=True)
+
+    def on_mesh(function, divided, **options):
+        whole = jax.shard_map(
+            function, mesh=mesh, in_specs=divided, out_specs=EVERYWHERE, check_vma=False
+        )
+        return jax.jit(whole, **options)
+
+    return (
+        on_mesh(advance, (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE), donate_argnums=0),
+        on_mesh(predict, (EVERYWHERE, EVERYWHERE, EVERYWHERE, PartitionSpec(AXIS))),
+    )
 
 
 def _mean_and_deviation(images: UInt8[np.ndarray, "m 28 28"]) -> Float[np.ndarray, "2"]:

@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     peaks = {dtype: peak(dtype) for dtype in ("float32", "float64")}
     lines = [f"{_machine()}; best matrix product "
-             + ", ".join(f"{value / 1e9:.0f} GFLOP/s in {dtype}" for dtype, value in peaks.items())
+             + ", ".join(f"{_speed(value)} in {dtype}" for dtype, value in peaks.items())
              + "."]  # fmt: skip
     terminal.say(lines[0])
     record: dict[str, Any] = {"environment": environment(), "peak": peaks, "rows": []}
@@ -148,6 +148,12 @@ def _drawn(record: dict[str, Any], path: Path) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         save(figure, Path(folder) / f"growth{path.suffix}")
         return (Path(folder) / f"growth{path.suffix}").read_bytes()
+
+
+def _speed(operations: float) -> str:
+    if operations < 1e13:
+        return f"{operations / 1e9:.0f} GFLOP/s"
+    return f"{operations / 1e12:.0f} TFLOP/s"
 
 
 def _duration(seconds: float) -> str:

@@ -46,7 +46,7 @@ class RunConfig(SeedConfig):
 
     preset: Literal["auto", "fast", "short", "minute", "cpu", "best", "gpu"] = "auto"
     """How long to train, on two cores: fast 3 s, short 10 s, minute, cpu 3 minutes (auto without a
-    GPU), best 5 to 10 minutes. gpu: auto on a GPU."""
+    GPU), best 5 to 10 minutes. gpu (auto on a GPU): as best, 5 s on an NVIDIA H100."""
     networks: int = 1
     """How many networks to train, each from its own seed."""
     source: Literal["auto", "cache", "tfds", "npm", "small"] = "auto"

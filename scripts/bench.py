@@ -65,13 +65,12 @@ of times, in one run, after to before; kept where nothing else is said.
       compiling: without XLA's fusion emitters                              0.7, a step 1.2:
                                                                             not kept
     the same on a GPU (NVIDIA H100, jax 0.11)
-      XLA's own convolution in place of Winograd's                          0.96 small, 0.68 largest;
-                                                                            512 images a batch 0.47
-      the first convolution by XLA's as well                                1.19 small, 1.05 largest:
+      XLA's own convolution in place of Winograd's                          0.96 small, 0.68 large
+      the first convolution by XLA's as well                                1.19 small, 1.05 large:
                                                                             not kept
-      operands of convolutions in bfloat16                                  0.92 small, 0.95 largest:
+      operands of convolutions in bfloat16                                  0.92 small, 0.95 large:
                                                                             not kept
-      products with all digits of float32, not TF32 (Winograd's)            1.10 small, 1.13 largest:
+      products with all digits of float32 (Winograd's), not TF32            1.10 small, 1.13 large:
                                                                             not kept
 
 Beside others: OpenMP's and OpenBLAS's threads wait busily for a while after their work, so each

@@ -64,7 +64,9 @@ __all__ = sorted(_MODULE_OF)
 def __getattr__(name: str):
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'jaxlab' has no attribute {name!r}")
-    return getattr(import_module(f"jaxlab.{_MODULE_OF[name]}"), name)
+    # Kept, so that Python asks here once: otherwise each use takes longer than a small product.
+    globals()[name] = getattr(import_module(f"jaxlab.{_MODULE_OF[name]}"), name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

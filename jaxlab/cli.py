@@ -1,5 +1,7 @@
 """The `jaxlab` command. Nothing slow is imported before it is known what to run."""
 
+import atexit
+import gc
 import io
 import os
 import sys
@@ -58,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 `check` found a wrong gradient, 2 refused or failed, 130 interrupted, 141 nobody
     reads the output any more.
     """
+    # When Python ends it looks through all objects for garbage, which takes half a second with JAX
+    # and matplotlib, and frees nothing that the system would not.
+    atexit.register(gc.freeze)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = arguments[0] if arguments else "--help"
     try:

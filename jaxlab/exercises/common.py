@@ -15,21 +15,10 @@ from jaxlab import terminal
 from jaxlab.backprop import Params, predict
 from jaxlab.data import Digits, load_digits
 from jaxlab.errors import OptionError
+from jaxlab.exercises.seed import SeedConfig
 from jaxlab.losses import Loss, squared_error
 from jaxlab.optimize import Trained, Transform, fit, minimize
 from jaxlab.sweep import fit_together
-
-
-@dataclass(frozen=True)
-class SeedConfig:
-    """Options of every exercise."""
-
-    seed: int = 0
-    """Where every random choice comes from."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**31:
-            raise OptionError(f"seed is {self.seed}: it must be between 0 and 2147483647")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxlab import figures, gradcheck, terminal
 from jaxlab.backprop import Params, cost, cost_and_grad
 from jaxlab.errors import OptionError
-from jaxlab.exercises.common import SeedConfig
+from jaxlab.exercises.seed import SeedConfig
 from jaxlab.gradcheck import numerical
 from jaxlab.gradcheck.check import (
     WITNESSES,

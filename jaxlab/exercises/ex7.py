@@ -21,7 +21,7 @@ from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import State, Trainer
 from jaxlab.data.mnist import ImageSets, LabelledImages, load_mnist
 from jaxlab.errors import DataError, OptionError
-from jaxlab.exercises.common import SeedConfig
+from jaxlab.exercises.seed import SeedConfig
 from jaxlab.results import Result
 
 PLAIN: dict[str, Any] = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}

@@ -1,0 +1,17 @@
+"""The option of every exercise; by itself, for exercise 1 trains nothing and starts quickly."""
+
+from dataclasses import dataclass
+
+from jaxlab.errors import OptionError
+
+
+@dataclass(frozen=True)
+class SeedConfig:
+    """Options of every exercise."""
+
+    seed: int = 0
+    """Where every random choice comes from."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**31:
+            raise OptionError(f"seed is {self.seed}: it must be between 0 and 2147483647")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxlab
-from jaxlab import Layer, ShapeError, cross_entropy, squared_error
+from jaxlab import Layer, ShapeError, backprop, cross_entropy, squared_error
 from jaxlab.gradcheck.check import random_params, relative_difference
 from jaxlab.precision import enable_x64
 
@@ -291,3 +291,9 @@ def test_mean_output_is_what_the_untrained_network_answers():
     params = jaxlab.initialize(0, (20, 10, 3), mean_output=mean)
     x = np.random.default_rng(0).random((50, 20), np.float32) * 0.2
     np.testing.assert_allclose(jaxlab.predict(params, x).mean(axis=0), mean, atol=0.05)
+
+
+def test_a_public_name_is_looked_up_once(monkeypatch):
+    monkeypatch.delitem(vars(jaxlab), "cost_and_grad", raising=False)
+    assert jaxlab.cost_and_grad is backprop.cost_and_grad
+    assert vars(jaxlab)["cost_and_grad"] is backprop.cost_and_grad

@@ -274,6 +274,19 @@ def test_a_wrong_gradient_can_be_seen_in_the_figure():
     assert low < 1e-16 < 0.3 < high
 
 
+def test_powers_of_ten_stand_in_plain_characters(tmp_path):
+    steps = np.logspace(-12, -1, 12)
+    figure = figures.errors_against_step(steps, steps, steps, 1e-4)
+    figures.save(figure, tmp_path / "steps.svg")
+    (axes,) = figure.axes
+    names = [label.get_text() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+    assert {"10⁻¹²", "10⁻²"} <= {*names}
+    assert not any("$" in name for name in names)
+    place = axes.get_position().bounds
+    figures.save(figure, tmp_path / "steps.png")
+    assert axes.get_position().bounds == place
+
+
 def test_a_gradient_of_another_form_is_refused():
     params, (x, y) = random_params(0, (3, 2, 2)), batch(0, 4, 3, 2)
 

@@ -81,7 +81,7 @@ class Trainer:
         self.examples = len(images)
         self.steps = recipe.steps(self.examples)
         moments = _mean_and_deviation(images)
-        self._data = self._put((images, labels.astype(np.int32), moments, jax.random.key(seed)))
+        self._data = self._put((images, labels.astype(np.int32), moments, np.int32(seed)))
         self._optimizer = optimizer(recipe, self.steps)
         self._variables = nnx.split(_network(recipe, seed), nnx.Param, ...)[1:]
         self._advance, self._predict = _programs(recipe, self.mesh, self.steps)
@@ -202,12 +202,12 @@ def _programs(recipe: Recipe, mesh: Mesh, steps: int):
         return J, (right, nnx.to_pure_dict(statistics))
 
     def step(i, carry):
-        state, (images, labels, moments, key), order, (costs, rights) = carry
+        state, (images, labels, moments, seed), order, (costs, rights) = carry
         rows = order[i]
         batch = images[rows]
         if recipe.augments:
             changes = random_changes(
-                jax.random.fold_in(key, state.step), recipe.batch_size,
+                jax.random.fold_in(jax.random.key(seed), state.step), recipe.batch_size,
                 rotation=recipe.rotation, scale=recipe.scale,
                 shear=recipe.shear, shift=recipe.shift,
             )  # fmt: skip

@@ -74,6 +74,20 @@ def test_the_table_goes_between_the_marks_and_the_numbers_to_json(measured, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "b.json", "growth.svg"]
 
 
+def test_on_a_gpu_the_table_goes_between_marks_of_its_own(measured, tmp_path, monkeypatch):
+    monkeypatch.setattr(command.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(command, "peak", lambda dtype: 4e14)
+    readme = tmp_path / "README.md"
+    cpu = "<!-- bench -->\nas it was\n<!-- end of bench -->\n"
+    readme.write_text(f"{cpu}<!-- bench on a GPU -->\nold\n<!-- end of bench on a GPU -->\n")
+    assert command.run(["--only", "gradient", "--readme", str(readme)]) == 0
+    text = readme.read_text()
+    assert text.startswith(f"{cpu}<!-- bench on a GPU -->\n")
+    assert "old" not in text
+    assert "400 TFLOP/s in float64" in text
+    assert "| a product | 2.00 ms | NumPy 1.50 (goal 1) | 0 % |" in text
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [

@@ -110,21 +110,23 @@ def torch_cost(params, x, y):
     return torch, leaves, cost
 
 
-def _torch(params, x, y) -> Callable[[], object]:
-    return _torch_compiled(params, x, y, wrap=lambda cost: cost)
-
-
-def _torch_compiled(params, x, y, wrap=None) -> Callable[[], object]:
+def _torch(params, x, y, wrap=lambda cost: cost) -> Callable[[], object]:
     torch, leaves, cost = torch_cost(params, x, y)
-    wrapped = (wrap or torch.compile)(cost)
+    cost = wrap(cost)
 
     def call():
-        J = wrapped(*leaves)
+        J = cost(*leaves)
         grads = torch.autograd.grad(J, leaves)
         pytorch.done()
         return J, grads
 
     return call
+
+
+def _torch_compiled(params, x, y) -> Callable[[], object]:
+    import torch
+
+    return _torch(params, x, y, wrap=torch.compile)
 
 
 def _sklearn(params, x, y) -> Callable[[], object]:

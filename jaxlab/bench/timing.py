@@ -64,7 +64,7 @@ def take_turns(
     for who, call in contenders.items():
         first[who] = _seconds(call, 1)
         again = _seconds(call, 1)
-        if again < 1:
+        if again < 1:  # second; what takes longer is measured well enough
             again = _seconds(call, 1)
         calls[who] = max(1, round(BLOCK_SECONDS / max(again, 1e-9)))
     times: dict[str, list[float]] = {who: [] for who in contenders}

@@ -22,6 +22,7 @@ from jaxlab.backprop import Layer
 from jaxlab.errors import CheckError, ShapeError
 from jaxlab.gradcheck import numerical
 from jaxlab.gradcheck.digits import is_float32
+from jaxlab.gradcheck.sums import norm
 
 # A cost with more operations than that is not compiled but called: compiling would take minutes.
 # Python loops over examples unroll to so many.
@@ -153,8 +154,7 @@ def _twice(call, params, args):
         scale = 1e-5 if getattr(one, "dtype", None) == np.float32 else 1e-10
         with np.errstate(all="ignore"):
             same = a.shape == b.shape and (
-                np.array_equal(a, b, equal_nan=True)
-                or np.linalg.norm(a - b) <= scale * np.linalg.norm(a)
+                np.array_equal(a, b, equal_nan=True) or norm(a - b) <= scale * norm(a)
             )
         if not same:
             raise CheckError(

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from jaxlab.gradcheck.factors import Factor, read_factor, snap
+from jaxlab.gradcheck.sums import inner, norm
 
 # What is left unexplained may be this share of what is wrong, and not more: a name that leaves a
 # part of the error open is no explanation.
@@ -75,21 +76,21 @@ class _Block:
 
     @cached_property
     def error(self) -> float:
-        return float(np.linalg.norm(self.mine - self.right))
+        return float(norm(self.mine - self.right))
 
     def equals(self, candidate: np.ndarray) -> bool:
         """Whether the candidate explains the block to rounding."""
-        left = np.linalg.norm(self.mine - candidate)
-        size = max(np.linalg.norm(self.mine), np.linalg.norm(candidate))
+        left = norm(self.mine - candidate)
+        size = max(norm(self.mine), norm(candidate))
         fits = left <= self.tolerance * size and left <= UNEXPLAINED * self.error
-        return bool(fits or left <= NOTHING * np.linalg.norm(self.right))
+        return bool(fits or left <= NOTHING * norm(self.right))
 
     def multiple_of(self, candidate: np.ndarray) -> float | None:
         """c where the block is c times the candidate, else None."""
-        square = np.vdot(candidate, candidate)
+        square = inner(candidate, candidate)
         if not square:
             return None
-        c = float(np.vdot(candidate, self.mine) / square)
+        c = float(inner(candidate, self.mine) / square)
         return c if c and self.equals(c * candidate) else None
 
     def factor(self, c: float) -> list[Factor]:
@@ -129,9 +130,7 @@ def _block(name, mine, right, params, per_example, sizes, m, tolerance) -> _Bloc
     g, n = np.asarray(mine[name], np.float64), np.asarray(right[name], np.float64)
     finite = g[np.isfinite(g)]
     scale = max(np.abs(n).max(initial=0), np.abs(finite).max(initial=0)) or 1.0
-    same = np.linalg.norm(g / scale - n / scale) <= tolerance * max(
-        np.linalg.norm(g / scale), np.linalg.norm(n / scale)
-    )
+    same = norm(g / scale - n / scale) <= tolerance * max(norm(g / scale), norm(n / scale))
     if same:
         return None
 
@@ -340,7 +339,7 @@ def _examples(block: _Block) -> Iterator[Reading]:
     e = e.reshape(m, -1)
     mean, total = e.mean(axis=0), e.sum(axis=0)
     right = n.ravel()
-    weight = 1 / m if np.linalg.norm(right - mean) <= np.linalg.norm(right - total) else 1.0
+    weight = 1 / m if norm(right - mean) <= norm(right - total) else 1.0
     rest = right - weight * total
     firsts = np.vstack([np.zeros_like(total), np.cumsum(e, axis=0)])
 
@@ -377,7 +376,7 @@ def _decay(block: _Block) -> Iterator[Reading]:
         return
     signs = (np.sign(p), 1.0, "the signs of the parameters")
     for direction, length, what in ((p / largest, largest, "the parameters"), signs):
-        k = np.vdot(direction, error) / np.vdot(direction, direction)
+        k = inner(direction, error) / inner(direction, direction)
         c = float(k / length * block.scale)
         if c and block.equals(block.right + k * direction):
             yield Reading("decay", c, _decay_words(c, what), weak=p.size == 1)

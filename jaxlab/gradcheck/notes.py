@@ -3,6 +3,7 @@
 import numpy as np
 
 from jaxlab.gradcheck import numerical
+from jaxlab.gradcheck.sums import norm
 
 
 def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point, m) -> list[str]:
@@ -16,9 +17,7 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
     elif problem.float32_cost:
         pass
     elif two_point:
-        shares = [
-            np.linalg.norm(a.error) / max(float(np.linalg.norm(a.mine)), 1e-300) for a in answers
-        ]
+        shares = [norm(a.error) / max(float(norm(a.mine)), 1e-300) for a in answers]
         notes.append(
             f"Central differences of two points, step {numerical.TWO_POINT_STEP:g}, good for about "
             f"{max(shares):.0e} of a block; without the complex step."
@@ -46,7 +45,7 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
         block.name
         for block, answer in zip(blocks, answers, strict=True)
         if {"autograd", "complex_step"}.isdisjoint(block.diff)
-        and 10 * np.linalg.norm(answer.error) > np.linalg.norm(np.nan_to_num(answer.mine))
+        and 10 * norm(answer.error) > norm(np.nan_to_num(answer.mine))
         and answer.mine.any()
         and np.isfinite(answer.mine).all()
     ]
@@ -82,8 +81,8 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
 def _of_float32(answers, blocks, precision) -> str:
     seen = []
     for answer, block in zip(answers, blocks, strict=True):
-        size = max(float(np.linalg.norm(np.nan_to_num(answer.mine))), 1e-300)
-        by_difference = max(float(np.linalg.norm(answer.error)) / size, precision.difference)
+        size = max(float(norm(np.nan_to_num(answer.mine))), 1e-300)
+        by_difference = max(float(norm(answer.error)) / size, precision.difference)
         exact = "autograd" in block.diff or "complex_step" in block.diff
         seen.append(precision.exact if exact else by_difference)
     return (

@@ -189,7 +189,7 @@ def taylor_order(
     """
     costs = costs_along(J, theta, data, directions, np.array([0.0, *TAYLOR_STEPS]))
     with np.errstate(all="ignore"):
-        slopes = directions @ g
+        slopes = np.einsum("ij,j", directions, g)
     return remainder_order(costs[:, 0], costs[:, 1:], slopes)
 
 

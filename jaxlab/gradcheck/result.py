@@ -9,6 +9,7 @@ from jaxtyping import Array, Inexact
 
 from jaxlab.gradcheck import table
 from jaxlab.gradcheck.mistakes import Mistake
+from jaxlab.gradcheck.sums import norm
 
 # |J - J'| / |J + J'| from which on two costs are not the same.
 COST_TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
@@ -108,6 +109,6 @@ def relative_difference(
     number.
     """
     with np.errstate(all="ignore"):
-        apart, together = np.linalg.norm(g - n), np.linalg.norm(g + n)
+        apart, together = norm(np.asarray(g - n)), norm(np.asarray(g + n))
         ratio = apart / together if together else (np.inf if apart else 0.0)
     return float(ratio) if np.isfinite(apart) else float("inf")

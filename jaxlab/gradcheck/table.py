@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxlab.gradcheck.mistakes import blocks_named
+from jaxlab.gradcheck.sums import inner, norm
 
 if TYPE_CHECKING:
     from jaxlab.gradcheck.check import BlockCheck, GradientCheck
@@ -65,12 +66,12 @@ def direction(mine: np.ndarray, right: np.ndarray | None) -> str:
         return "it is not finite"
     if right is None or not np.isfinite(right).all():
         return "see the table"
-    length, true_length = np.linalg.norm(mine), np.linalg.norm(right)
+    length, true_length = norm(mine), norm(right)
     if not length:
         return "it is zero"
     if not true_length:
         return "it should be zero"
-    ratio, cosine = length / true_length, float(np.vdot(mine, right) / length / true_length)
+    ratio, cosine = length / true_length, float(inner(mine, right) / length / true_length)
     size = "as long as" if 0.999 < ratio < 1.001 else f"{ratio:.4g} times as long as"
     if cosine > 0.999999:
         return f"it points the right way and is {size} it should be"

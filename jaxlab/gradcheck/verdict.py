@@ -12,6 +12,7 @@ from jaxlab.gradcheck.functions import Problem
 from jaxlab.gradcheck.mistakes import Mistake, blocks_named, name_from_numbers
 from jaxlab.gradcheck.notes import notes_of
 from jaxlab.gradcheck.result import BlockCheck, GradientCheck, relative_difference
+from jaxlab.gradcheck.sums import norm
 from jaxlab.gradcheck.witnesses import (
     FLOAT32,
     FLOAT32_GRADIENT,
@@ -175,14 +176,14 @@ def _judge(name, shape, answer, order, few, everywhere, *, precision, unfit) -> 
             mine, theirs = everywhere
         diff[who] = relative_difference(mine, theirs)
         if who == "finite_difference":
-            tolerance, error = precision.difference, np.linalg.norm(answer.error[keep])
+            tolerance, error = precision.difference, norm(answer.error[keep])
         else:
             tolerance, error = precision.exact, answer.rounding * np.sqrt(mine.size)
             if who == "complex_step" and "autograd" in answer.theirs.keys() - unfit:
                 # Complex functions lose digits of their own, as σ(z) of a saturated unit does.
-                error += np.linalg.norm((n - answer.theirs["autograd"])[keep])
+                error += norm((n - answer.theirs["autograd"])[keep])
         with np.errstate(all="ignore"):
-            if diff[who] > tolerance and not np.linalg.norm(mine - theirs) <= error:
+            if diff[who] > tolerance and not norm(mine - theirs) <= error:
                 objections.append(who)
     # Above 2 is no mistake: along d the cost has no curvature.
     if order is not None and not order > 2 - TAYLOR_TOLERANCE:
@@ -249,10 +250,7 @@ def _named(problem, args, blocks, answers, mine, right, exact, m, precision) -> 
         return []
     tolerance = precision.naming
     if exact is None:
-        share = max(
-            np.linalg.norm(wrong[n].error) / max(float(np.linalg.norm(right[n])), 1e-300)
-            for n in known
-        )
+        share = max(norm(wrong[n].error) / max(float(norm(right[n])), 1e-300) for n in known)
         tolerance = max(tolerance, float(share))
         if tolerance > 1e-2:
             return []

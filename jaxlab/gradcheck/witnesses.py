@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxlab.gradcheck import numerical
 from jaxlab.gradcheck.functions import Problem
+from jaxlab.gradcheck.sums import norm
 
 At = tuple[Any, Any, Any]  # J, θ, data
 
@@ -126,7 +127,7 @@ def along(g: np.ndarray, moves: np.ndarray) -> np.ndarray:
 def _dot(moves, g):
     # 0 · nan is nan: what a direction leaves where it is must not count.
     touched = moves.any(axis=0)
-    return moves[:, touched] @ g[touched]
+    return np.einsum("ij,j", moves[:, touched], g[touched])
 
 
 def split(whole: Testimony, sizes: list[int]) -> list[Testimony]:
@@ -156,11 +157,11 @@ def unfit_witnesses(answers: list[Testimony], problem: Problem, precision: Preci
     """
     who = answers[0].theirs.keys()
     theirs = {w: np.concatenate([a.theirs[w][a.judged] for a in answers]) for w in who}
-    error = np.linalg.norm(np.concatenate([a.error[a.judged] for a in answers]))
+    error = norm(np.concatenate([a.error[a.judged] for a in answers]))
 
     def agree(one: str, other: str, tolerance: float) -> bool:
-        apart = np.linalg.norm(theirs[one] - theirs[other])
-        together = np.linalg.norm(theirs[one] + theirs[other])
+        apart = norm(theirs[one] - theirs[other])
+        together = norm(theirs[one] + theirs[other])
         allowed = error if "finite_difference" in (one, other) else 0.0
         return bool(apart <= max(tolerance * together, allowed))
 

@@ -1,0 +1,18 @@
+"""Norms and inner products of long vectors, summed where they are.
+
+BLAS hands them to threads of its own from some 10,000 numbers on, which wait for each other for
+longer than the sum takes: beside another busy process a check of 20,000 parameters took three
+times as long.
+"""
+
+import numpy as np
+
+
+def norm(v: np.ndarray) -> np.floating:
+    """‖v‖ over all numbers of an array of any shape."""
+    return np.sqrt(inner(v, v))
+
+
+def inner(a: np.ndarray, b: np.ndarray) -> np.floating:
+    """The sum of a × b over two arrays of one shape."""
+    return np.einsum("i,i", np.ravel(a), np.ravel(b))

@@ -75,7 +75,6 @@ of times, in one run, after to before; kept where nothing else is said.
                                                                             not kept
       products with all digits of float32 (Winograd's), not TF32            1.10 small, 1.13 large:
                                                                             not kept
-
     whole commands (`jaxlab ex1`)
       decades of axes in plain characters, a figure's layout found once     0.79
       no search for garbage when Python ends                                0.82

@@ -7,12 +7,14 @@ times as long.
 
 import numpy as np
 
+Numbers = np.ndarray | np.number | float
 
-def norm(v: np.ndarray) -> np.floating:
+
+def norm(v: Numbers) -> np.floating:
     """‖v‖ over all numbers of an array of any shape."""
     return np.sqrt(inner(v, v))
 
 
-def inner(a: np.ndarray, b: np.ndarray) -> np.floating:
+def inner(a: Numbers, b: Numbers) -> np.number:
     """The sum of a × b over two arrays of one shape."""
     return np.einsum("i,i", np.ravel(a), np.ravel(b))

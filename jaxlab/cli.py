@@ -60,14 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 `check` found a wrong gradient, 2 refused or failed, 130 interrupted, 141 nobody
     reads the output any more.
     """
-    # When Python ends it looks through all objects for garbage, which takes half a second with JAX
-    # and matplotlib, and frees nothing that the system would not.
-    atexit.register(gc.freeze)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = arguments[0] if arguments else "--help"
     try:
         status = _run(command, arguments[1:])
         sys.stdout.flush()
+        # When Python ends, JAX and Python itself look through all objects for garbage, for half a
+        # second, and free nothing that the system would not. Asked for last, so done first.
+        atexit.register(gc.freeze)
     except JaxlabError as error:
         print(f"jaxlab {command}: {error}", file=sys.stderr)
         return 2

@@ -25,6 +25,7 @@ of times, in one run, after to before; kept where nothing else is said.
                                                                             784-25-10, 0.9 at
                                                                             784-1000-10; training 1
       a name of `jaxlab` looked up once, not at each use                    0.88 at 8-5-10
+      z as (W aᵀ)ᵀ, δ as (Wᵀ δᵀ)ᵀ                                           0.95 to 1.15: not kept
       6,000 examples in blocks that stay in the cache (Intel)               0.65 at 784-64-784 in
                                                                             float32, else 0.9 to 1.8
                                                                             (not kept)
@@ -34,6 +35,7 @@ of times, in one run, after to before; kept where nothing else is said.
       examples put on the device once, not with every epoch's call          0.8 at 25 hidden units
       unrolling the loop over batches 2 or 4 times                          1.0: not kept
       other XLA schedulers, vector widths, oneDNN, XNNPACK                  1.0: not kept
+      XLA's preset for speed, multi-output fusion, tiling, no unrolling     1.0: not kept
       XLA's products without YNNPACK (Intel, AVX-512)                       0.9 at 25 hidden units,
                                                                             1.0 above, 1.1 in the
                                                                             autoencoder: not kept
@@ -57,16 +59,27 @@ of times, in one run, after to before; kept where nothing else is said.
       one product of all perturbed weights, by rewriting the jaxpr          0.95: not kept
       perturbing copies of the parameters in place                          1.1 to 1.5: not kept
       examples repeated for a batched product                               1.6: not kept
+      the two programs of the default check on one core (taskset)           0.7; XLA has no setting for
+                                                                            one program: not to be had
     the convolutional network (convnet/)
       examples as the last axis, Winograd's algorithm for 3 × 3 kernels     see convolution.py
       the four pixels around a point gathered as one number                 see augmentation.py
       XLA's products without YNNPACK (Intel, AVX-512)                       1.16 small, 1.0, 0.92
                                                                             largest: not kept
+      the same (EPYC)                                                       1.1 small, 1.0, 0.75 widest,
+                                                                            0.96 largest: not kept
+      products over few channels as sums, no products                       those alone 0.65 to 0.8, a step
+                                                                            1.0: not kept
+      a row of tiles at a time, transformed anew going back                 0.93 to 1.0: not kept
+      tiles filled up, so that rows lie apart in the cache                  products alone 0.4 to 0.9, a
+                                                                            step 1.2: not kept
       compiling: training and evaluation at once                            0.88: not kept
       compiling: XLA's lower levels of optimisation                         0.85, a step 1.1:
                                                                             not kept
       compiling: without XLA's fusion emitters                              0.7, a step 1.2:
                                                                             not kept
+      compiling: Winograd's sums over all terms, zeros too                  0.6, a step 2.4: not kept
+      compiling: XLA's preset for it, its code in 1 to 8 parts, not 32      1.0: not kept
     the same on a GPU (NVIDIA H100, jax 0.11)
       XLA's own convolution in place of Winograd's                          0.96 small, 0.68 large
       the first convolution by XLA's as well                                1.19 small, 1.05 large:

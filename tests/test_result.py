@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from test_verdict import check_of, judged, said
 
+from jaxlab.gradcheck.files.report import block_report
 from jaxlab.gradcheck.mistakes import Mistake
 from jaxlab.gradcheck.result import GradientCheck, relative_difference
 
@@ -42,3 +43,19 @@ def test_relative_difference():
     assert relative_difference(a, 3 * a) == 0.5
     assert relative_difference(a, -a) == np.inf
     assert relative_difference(a, np.array([np.nan, 4])) == np.inf
+
+
+def test_a_block_of_a_file_is_as_far_off_as_its_length_apart():
+    def how_far(g, n):
+        block = block_report([np.array(g)], [np.array(n)], tolerance=1e-8)
+        return block["relative_difference"], block["ok"]
+
+    assert how_far([3.0, 4], [3, 4]) == how_far([0.0, 0], [0, 0]) == (0, True)
+    assert how_far([3.0, 4], [9, 12]) == (0.5, False)
+    assert how_far([3.0, 4], [0, 0]) == (1, False)
+    assert how_far([3.0, 4], [3, np.nan]) == how_far([1e200], [2e200]) == (None, False)
+    # Exact opposites, as a wrong sign leaves them, are as far off as those that rounding parts.
+    exact, ok = how_far([3.0, 4], [-3, -4])
+    rounded, _ = how_far([3.0, 4 + 5e-15], [-3, -4])
+    assert not ok
+    assert exact > rounded > 1e14

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxlab.gradcheck.networks import Array, Blocks
+from jaxlab.gradcheck.sums import norm
 
 # One thing that is wrong with a block alone: (id, detail); the same key in several blocks is one
 # mistake.
@@ -114,7 +115,7 @@ def _forms(
     if g[0].size > 1:
         everything = g.reshape(points, -1).sum(axis=1).reshape(points, *[1] * (g.ndim - 1)) + 0 * g
         # Softmax minus one-hot sums to 0, but for rounding.
-        everything[np.abs(everything) < 1e-11 * np.linalg.norm(g)] = 0
+        everything[np.abs(everything) < 1e-11 * norm(g)] = 0
         yield (
             ("summed over everything",
              "{block} is summed over all units too: sum over the examples alone (axis of the "

@@ -19,6 +19,7 @@ from jaxlab.gradcheck.block_fixes import Fix, Key, block_fixes, close, ratio
 from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
 from jaxlab.gradcheck.networks import Array, Blocks, Network, Params, Pass, Rule, backward, named
 from jaxlab.gradcheck.rules import rules_of
+from jaxlab.gradcheck.sums import norm
 
 # Candidates agree with float64 gradients to about 1e-13, with float32 ones to about 1e-6.
 TOLERANCE = {"float64": 1e-9, "float32": 3e-5}
@@ -52,14 +53,14 @@ class WrongGradient:
     @cached_property
     def floor(self) -> float:
         """Gradients below this are rounding errors of zero."""
-        norms = [np.linalg.norm(g) for p in self.passes() for g in backward(p).values()]
+        norms = [norm(g) for p in self.passes() for g in backward(p).values()]
         return max(1e-13, 3e-2 * self.tolerance * (self.tolerance > 1e-6)) * float(max(norms))
 
     def stacked(self, blocks: Sequence[Blocks]) -> Blocks:
         """Block → its values at all points, (points, *shape); rounding errors of zero are 0."""
         values = {name: np.stack([b[name] for b in blocks]) for name in self.mine[0]}
         return {
-            name: value if not np.linalg.norm(value) <= self.floor else np.zeros_like(value)
+            name: value if not norm(value) <= self.floor else np.zeros_like(value)
             for name, value in values.items()
         }
 

@@ -59,26 +59,27 @@ of times, in one run, after to before; kept where nothing else is said.
       one product of all perturbed weights, by rewriting the jaxpr          0.95: not kept
       perturbing copies of the parameters in place                          1.1 to 1.5: not kept
       examples repeated for a batched product                               1.6: not kept
-      the two programs of the default check on one core (taskset)           0.7; XLA has no setting for
-                                                                            one program: not to be had
+      the two programs of the default check on one core (taskset)           0.7; a program cannot be
+                                                                            told so: not to be had
     the convolutional network (convnet/)
       examples as the last axis, Winograd's algorithm for 3 × 3 kernels     see convolution.py
       the four pixels around a point gathered as one number                 see augmentation.py
       XLA's products without YNNPACK (Intel, AVX-512)                       1.16 small, 1.0, 0.92
                                                                             largest: not kept
-      the same (EPYC)                                                       1.1 small, 1.0, 0.75 widest,
-                                                                            0.96 largest: not kept
-      products over few channels as sums, no products                       those alone 0.65 to 0.8, a step
-                                                                            1.0: not kept
+      the same (EPYC)                                                       1.1 small, 1.0, 0.96
+                                                                            largest: not kept
+      products over few channels as sums, no products                       those alone 0.65 to 0.8,
+                                                                            a step 1.0: not kept
       a row of tiles at a time, transformed anew going back                 0.93 to 1.0: not kept
-      tiles filled up, so that rows lie apart in the cache                  products alone 0.4 to 0.9, a
-                                                                            step 1.2: not kept
+      tiles filled up, so that rows lie apart in the cache                  products alone 0.4 to 0.9,
+                                                                            a step 1.2: not kept
       compiling: training and evaluation at once                            0.88: not kept
       compiling: XLA's lower levels of optimisation                         0.85, a step 1.1:
                                                                             not kept
       compiling: without XLA's fusion emitters                              0.7, a step 1.2:
                                                                             not kept
-      compiling: Winograd's sums over all terms, zeros too                  0.6, a step 2.4: not kept
+      compiling: Winograd's sums over all terms, zeros too                  0.6, a step 2.4:
+                                                                            not kept
       compiling: XLA's preset for it, its code in 1 to 8 parts, not 32      1.0: not kept
     the same on a GPU (NVIDIA H100, jax 0.11)
       XLA's own convolution in place of Winograd's                          0.96 small, 0.68 large

@@ -71,7 +71,7 @@ of times, in one run, after to before; kept where nothing else is said.
       products over few channels as sums, no products                       those alone 0.65 to 0.8,
                                                                             a step 1.0: not kept
       a row of tiles at a time, transformed anew going back                 0.93 to 1.0: not kept
-      tiles filled up, so that rows lie apart in the cache                  products alone 0.4 to 0.9,
+      tiles filled up, so that rows lie apart in the cache                  those alone 0.4 to 0.9,
                                                                             a step 1.2: not kept
       compiling: training and evaluation at once                            0.88: not kept
       compiling: XLA's lower levels of optimisation                         0.85, a step 1.1:
@@ -93,6 +93,7 @@ of times, in one run, after to before; kept where nothing else is said.
       decades of axes in plain characters, a figure's layout found once     0.79
       optax and the names of mistakes imported where they are needed        0.82
       no search for garbage when Python ends                                0.84 to 0.94
+      nor while modules are imported                                        0.89
 
 Beside others: OpenMP's and OpenBLAS's threads wait busily for a while after their work, so each
 contender starts after a pause; without it jaxlab's fit took up to 1.6 times as long after

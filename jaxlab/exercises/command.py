@@ -1,5 +1,6 @@
 """`jaxlab ex1` to `jaxlab ex7`: options, the run, what is printed, what is written."""
 
+import gc
 import shlex
 import time
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass, make_dataclass
 from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
+from types import ModuleType
 
 import tyro
 
@@ -31,8 +33,7 @@ def run(name: str, options: Sequence[str], *, alone: bool = True) -> int:
 
     alone: whether to say what could be run next.
     """
-    use_compilation_cache()
-    module = import_module(f"jaxlab.exercises.{name}")
+    module = _load(name)
     config, out, quick = parse(name, module, options)
     results.check_writable(out)
     if (out / name).exists():
@@ -58,6 +59,21 @@ def run(name: str, options: Sequence[str], *, alone: bool = True) -> int:
     if alone:
         terminal.say(f"next: jaxlab report{_given(out)} writes the report, and runs what it lacks")
     return 0
+
+
+def _load(name: str) -> ModuleType:
+    """The exercise's module, and with it JAX and matplotlib.
+
+    Python would look through all that they make for garbage, which takes a tenth of the time of
+    `jaxlab ex1`, and again later; but modules stay.
+    """
+    gc.disable()
+    use_compilation_cache()
+    module = import_module(f"jaxlab.exercises.{name}")
+    if not gc.get_freeze_count():  # garbage of an exercise before this one may be found
+        gc.freeze()
+    gc.enable()
+    return module
 
 
 def _given(out: Path) -> str:

@@ -4,7 +4,7 @@ A network of L layers of units is a tuple of L - 1 `Layer`s of weights. Names an
 the lab sheet's (section 1.2), one example a row instead of one a column:
 
     lab sheet, one example                  here, m examples
-    z(l+1) = W(l) a(l) + b(l)               z[l + 1] = a[l] @ W.T + b[None, :]
+    z(l+1) = W(l) a(l) + b(l)               z[l + 1] = (W @ a[l].T).T + b[None, :]
     a(l+1) = σ(z(l+1))                      a[l + 1] = sigmoid(z[l + 1])
     δ(l)   = W(l)ᵀ δ(l+1) × a(l)(1 - a(l))  delta[l] = (delta[l + 1] @ W) * a[l] * (1 - a[l])
     ∂J/∂W(l) = 1/m Σ δ(l+1) a(l)ᵀ           (delta[l + 1] / m).T @ a[l]
@@ -53,7 +53,9 @@ def feed_forward(
     """
     z, a = {}, {1: x}
     for l, (W, b) in enumerate(params, start=1):
-        z[l + 1] = a[l] @ W.T + b[None, :]
+        # W first: a[l] @ W.T is the same, but of many W at once, as in the gradient check, XLA
+        # would transpose each.
+        z[l + 1] = (W @ a[l].T).T + b[None, :]
         a[l + 1] = sigmoid(z[l + 1]) if l < len(params) else loss.activation(z[l + 1])
     return z, a
 

@@ -14,13 +14,13 @@ TOOL = Path(__file__).with_name("mutants.py")
 def test_the_hand_written_pass_has_every_kind_of_mutant():
     found = {m.key[1:] for m in mutants("backprop.py")}
     assert len(found) > 200
-    pass_ = "z[l + 1] = a[l] @ W.T + b[None, :]"
+    pass_ = "z[l + 1] = (W @ a[l].T).T + b[None, :]"
     assert {change for line, change in found if line == pass_} >= {
         ".T dropped", "operands of @ swapped", "sign turned", "+ → -", "+ → - (2)", "1 → 0",
         "[l] → [l + 1]",
     }  # fmt: skip
     one = next(m for m in mutants("backprop.py") if m.key[1:] == (pass_, ".T dropped"))
-    assert "        z[l + 1] = a[l] @ (W) + b[None, :]\n" in one.source
+    assert "        z[l + 1] = (W @ a[l].T) + b[None, :]\n" in one.source
 
 
 def test_every_equivalent_mutant_is_one_of_the_source():

@@ -20,7 +20,7 @@ from jaxlab.convnet.training import STEPS_A_CALL, Trainer
 from jaxlab.data.mnist import load_mnist
 from jaxlab.errors import OptionError, OutputError
 from jaxlab.exercises import command, ex7
-from jaxlab.precision import enable_x64
+from jaxlab.precision import enable_x64, every_digit
 
 TINY = Recipe(channels=(4, 4, 8), epochs=2.5, batch_size=16)
 
@@ -35,6 +35,13 @@ def float64():
 def standard_promotion():
     """optax's schedules and Flax's normalisation mix integers and floats."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.fixture
+def all_digits():
+    """Of float32, on a GPU too."""
+    with every_digit(x64=False):
         yield
 
 
@@ -78,7 +85,7 @@ def test_convolution_by_hand():
     np.testing.assert_allclose(convolution.untile(y)[0, :, :, 0], x[0, 1:5, 2:6, 0], atol=1e-4)
 
 
-def test_convolution_in_float32_is_as_good_as_training_needs():
+def test_convolution_in_float32_is_as_good_as_training_needs(all_digits):
     rng = np.random.default_rng(1)
     x = rng.standard_normal((64, 14, 14, 8))
     g = rng.standard_normal((9, 32, 64)) / 24
@@ -214,7 +221,7 @@ def test_the_network_has_the_parameters_that_its_drawing_says(standard_promotion
     assert multiplications((16, 32, 64)) == by_hand
 
 
-def test_the_network_at_full_resolution_is_the_one_of_its_drawing(standard_promotion):
+def test_the_network_at_full_resolution_is_the_one_of_its_drawing(standard_promotion, all_digits):
     """Its answers are those of the same layers by XLA, one after the other."""
     from flax import nnx
 
@@ -315,7 +322,7 @@ import sys, numpy as np, jax
 sys.path.insert(0, {tests!r})
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_mnist
-from jaxlab.precision import enable_x64
+from jaxlab.precision import enable_x64, every_digit
 from test_convnet import TINY
 sets = load_mnist("small")
 train = sets.train.images[:90], sets.train.labels[:90].astype(np.int32)
@@ -336,7 +343,8 @@ def test_several_devices_give_one_devices_result():
     code = DEVICES.format(tests=str(Path(__file__).parent), calls=1)
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=300,
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        env={**os.environ, "JAX_PLATFORMS": "cpu",
+             "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
              "JAX_ENABLE_COMPILATION_CACHE": "false"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -143,14 +143,16 @@ def test_two_processes_train_one_network(jaxlab, start, tmp_path):
         address = f"127.0.0.1:{free.getsockname()[1]}"
     both = [
         start("ex7", "--quick", "--epochs", "2", "--out", "two",
-              "--coordinator", address, "--processes", "2", "--process", n)
+              "--coordinator", address, "--processes", "2", "--process", n,
+              environment={"JAX_PLATFORMS": "cpu"})
         for n in range(2)
     ]  # fmt: skip
     said = [process.communicate(timeout=200) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert "test accuracy" in said[0][0]
     assert "test accuracy" not in said[1][0]
-    jaxlab("ex7", "--quick", "--epochs", "2", "--out", "one")
+    jaxlab("ex7", "--quick", "--epochs", "2", "--out", "one",
+           environment={"JAX_PLATFORMS": "cpu"})  # fmt: skip
     one, two = numbers(tmp_path / "one"), numbers(tmp_path / "two")
     assert two["devices"] == 2
     assert one["devices"] == 1
@@ -160,7 +162,8 @@ def test_two_processes_train_one_network(jaxlab, start, tmp_path):
 
 def test_several_devices_by_the_command(jaxlab, tmp_path):
     jaxlab("ex7", "--quick", "--devices", "0",
-           environment={"XLA_FLAGS": "--xla_force_host_platform_device_count=2"})  # fmt: skip
+           environment={"JAX_PLATFORMS": "cpu",
+                        "XLA_FLAGS": "--xla_force_host_platform_device_count=2"})  # fmt: skip
     assert numbers(tmp_path / "runs")["devices"] == 2
     assert numbers(tmp_path / "runs")["test_accuracy"]["mean"] > 0.9
 

@@ -127,6 +127,7 @@ def complex_steps(
     As exact as rounding allows, for a cost that takes complex parameters and is analytic in
     them: no absolute value, no maximum, no conjugate. advance: as in `central_differences`.
     """
+    theta, data = _on_cpu(theta, data)
     return _in_chunks(_complex_step, J, theta, data, moves, step, 1, advance)
 
 
@@ -230,6 +231,21 @@ def _complex_step(J, theta, data, moves, h):
         return J(jax.lax.complex(theta, _step(theta, move, h)), data).imag / h
 
     return jax.lax.map(jax.vmap(derivative), moves)
+
+
+def _on_cpu(theta, data):
+    """θ and data where complex products keep every imaginary part.
+
+    A GPU's library makes three real products of the four of a complex one where matrices are
+    large or many: the imaginary part is a difference of numbers near 1, in which 1e-30 is lost.
+    """
+    if jax.default_backend() == "cpu":
+        return theta, data
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # JAX_PLATFORMS leaves it out
+        return theta, data
+    return jax.device_put((theta, data), cpu)
 
 
 def _step(theta, move, h):

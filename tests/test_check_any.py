@@ -164,6 +164,27 @@ def test_a_custom_vjp_is_judged_by_the_function_that_it_belongs_to(wrap):
     assert ("autograd" in wrong.diff) == ("rule" not in "".join(wrong.notes))
 
 
+def test_a_compiled_function_is_traced_for_the_first_check_alone():
+    traces = []
+
+    @jax.jit
+    @jax.custom_vjp
+    def half_square(w, x):
+        if isinstance(w, jax.core.Tracer):
+            traces.append(w)
+        return 0.5 * ((w * x) ** 2).sum()
+
+    half_square.__wrapped__.defvjp(
+        lambda w, x: (0.5 * ((w * x) ** 2).sum(), (w, x)),
+        lambda wx, dJ: (dJ * wx[0] * wx[1] ** 2, None),
+    )
+    assert check_gradients(half_square, THETA, X[:4, 0])
+    first = len(traces)
+    assert first > 0
+    assert check_gradients(half_square, 2 * THETA, X[3:, 0])
+    assert len(traces) == first
+
+
 def test_jaxlabs_own_custom_vjp():
     x, y = RNG.random((5, 4)), np.eye(3)[RNG.integers(0, 3, 5)]
     check = check_gradients(jaxlab.differentiable_cost, random_params(0, (4, 3, 3)), x, y)
@@ -201,6 +222,32 @@ def numpy_relu(params, X, y):
     d = error[:, None] * params["W2"][None, :] * (z > 0) / m
     grads = {"W1": X.T @ d, "b1": d.sum(axis=0), "W2": a.T @ error / m}
     return 0.5 * np.mean(error**2), grads
+
+
+def test_a_cost_that_jax_grad_cannot_differentiate():
+    """By hand is the only way to a reverse derivative of a loop of unknown length."""
+
+    def newton(params, x):  # the square roots of w x, as far as it takes
+        s = params["w"] * x
+
+        def step(a):
+            return 0.5 * (a + s / a)
+
+        def far(a):
+            return jnp.abs(step(a) - a).max() > 1e-14
+
+        return (jax.lax.while_loop(far, step, s) ** 4).mean() / 2
+
+    params, x = {"w": RNG.uniform(1, 3, 5)}, RNG.uniform(1, 3, 5)
+    check = check_gradients((newton, lambda params, x: {"w": params["w"] * x**2 / 5}), params, x)
+    assert check, str(check)
+    assert check.diff.keys() == {"finite_difference", "complex_step"}
+    assert "jax.grad was left out, which cannot differentiate the cost: Reverse-mode" in str(check)
+    wrong = check_gradients(
+        (newton, lambda params, x: {"w": 3 * params["w"] * x**2 / 5}), params, x
+    )
+    assert wrong.wrong == ("w",)
+    assert [mistake.id for mistake in wrong.mistakes] == ["factor"]
 
 
 @pytest.mark.parametrize("distance", [3e-4, 2e-5, 0.0])

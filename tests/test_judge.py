@@ -7,7 +7,7 @@ import pytest
 from test_verdict import a_problem
 
 from jaxlab import CheckError
-from jaxlab.gradcheck import verdict
+from jaxlab.gradcheck import functions, verdict
 from jaxlab.gradcheck.numerical import PlainCost
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -28,8 +28,11 @@ BOTH = pytest.mark.parametrize("J", [CALLED, squares], ids=["called", "traced"])
 def judge(J, g=THETA, theta=THETA, shapes=SHAPES, args=(), done=None, **options):
     about = {key: options.pop(key) for key in ("rules", "float32_cost") if key in options}
     called = J if isinstance(J, PlainCost) else PlainCost(lambda t: float(J(t, ())))
-    here = a_problem(shapes, J=J, g=np.array(g, float), theta=np.array(theta),
-                     own_J=float(called(theta, ())), **about)  # fmt: skip
+    own_J, autograd = float(called(theta, ())), None
+    if J is not called:
+        _, autograd, _ = functions._autograd(J, np.array(theta), (), about.get("rules", ()))
+    here = a_problem(shapes, J=J, g=np.array(g, float), theta=np.array(theta), own_J=own_J,
+                     J0=own_J, autograd=autograd, **about)  # fmt: skip
     options = {"seed": 0, "coordinates": None, "full": None, "m": None} | options
     return verdict.judge(here, args, advance=(lambda n: None) if done is None else done.append,
                          **options)  # fmt: skip

@@ -132,6 +132,7 @@ def a_problem(shapes, **more):
     size = sum(int(np.prod(shape)) for shape in shapes)
     given = {"theta": np.ones(size), "g": np.full(size, 2.0), "own_J": float(size), "data": (),
              "J": PlainCost(lambda t: float((t**2).sum())), "rules": frozenset(),
+             "J0": float(size), "autograd": None, "refusal": "",
              "float32_cost": False, "float32_gradient": False}  # fmt: skip
     return Problem([str(i) for i in range(len(shapes))], list(shapes), **(given | more))
 

@@ -17,7 +17,7 @@ def problem(J, theta=THETA, rules=()):
     theta = np.asarray(theta, float)
     return Problem(
         ["theta"], [theta.shape], theta, np.zeros(theta.shape), 0.0, J, (), frozenset(rules),
-        float32_cost=False, float32_gradient=False,
+        J0=0.0, autograd=None, refusal="", float32_cost=False, float32_gradient=False,
     )  # fmt: skip
 
 

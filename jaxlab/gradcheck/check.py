@@ -62,7 +62,9 @@ def check_gradients(
     differentiate the J that cost_and_grad returns. Where JAX cannot trace it (NumPy, `float()`),
     it is called point by point, and central differences are the only witness. Where it has a
     hand-written derivative rule inside, `jax.grad` is no witness. The complex step is left out
-    where the cost is not analytic. Each is said in the result's `notes`.
+    where the cost is not analytic. Each is said in the result's `notes`. A cost under `jax.jit` is
+    compiled once for all checks with arrays of the same shapes, which take a tenth of a second
+    then; any other may have changed since, and is compiled for each check: a second or two.
 
     Small networks are checked at every coordinate. Large ones by `jax.grad` at every coordinate,
     which the other witnesses confirm along a random direction a block; without it, or in float32,

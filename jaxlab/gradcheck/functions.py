@@ -35,7 +35,9 @@ class Problem:
     """A gradient under test: g at θ, of a cost J(θ, data).
 
     own_J: the cost that came with g. rules: the names of hand-written derivative rules inside J,
-    which `jax.grad` would follow. float32_cost, float32_gradient: it was computed so.
+    which `jax.grad` would follow. J0: J at θ. autograd: ∂J/∂θ by `jax.grad`, where that can be
+    had and follows no such rule. refusal: what `jax.grad` said where it cannot be had.
+    float32_cost, float32_gradient: it was computed so.
     """
 
     names: list[str]
@@ -46,6 +48,9 @@ class Problem:
     J: numerical.FlatCost
     data: numerical.Data
     rules: frozenset[str]
+    J0: float
+    autograd: np.ndarray | None
+    refusal: str
     float32_cost: bool
     float32_gradient: bool
 
@@ -82,14 +87,14 @@ def problem_of(
     J0 = own_J if cost is None else _scalar(cost(*_copies((params, *args))))
     cost = CostPart(function) if cost is None else cost
     J, theta, data, rules = _traced(cost, params, args)
-    if J is not None and not np.isclose(
-        numerical.cost_at(J, theta, data), J0,
-        rtol=1e-4 if dtype == "float32" else 1e-9, atol=0, equal_nan=True,
-    ):  # fmt: skip
-        J = None  # traced it is another function, as where it counts its calls
+    if J is not None:
+        called, (J0, autograd, refusal) = J0, _autograd(J, theta, data, rules)
+        rtol = 1e-4 if dtype == "float32" else 1e-9
+        if not np.isclose(J0, called, rtol=rtol, atol=0, equal_nan=True):
+            J, J0 = None, called  # traced it is another function, as where it counts its calls
     theta = jnp.asarray(theta) if J is not None else np.asarray(theta)
     if J is None:
-        J, data = _plain(cost, params, args), []
+        J, data, autograd, refusal = _plain(cost, params, args), [], None, ""
     return Problem(
         names,
         [np.shape(leaf) for leaf in leaves],
@@ -99,6 +104,9 @@ def problem_of(
         J,
         data,
         rules,
+        J0,
+        autograd,
+        refusal,
         float32_cost=dtype == "float32" or _in_float32(J0, J, theta, data),
         float32_gradient=dtype == "float32"
         or is_float32(np.concatenate([np.ravel(np.asarray(leaf)) for leaf in grad_leaves])),
@@ -125,9 +133,8 @@ def _cost_and_gradient(function, cost, params, args):
             f"{function!r} cannot be called: pass a function that returns (cost, gradient), a "
             "pair of functions, or a function with a jax.custom_vjp"
         )
-    inner = inspect.unwrap(function, stop=lambda f: isinstance(f, RULED))
-    if isinstance(inner, RULED):
-        return jax.value_and_grad(function), cost or inner.fun
+    if isinstance(_unwrapped(function), RULED):
+        return jax.value_and_grad(function), cost or Primal(function)
     out = function(*_copies((params, *args)))
     if isinstance(out, tuple | list) and len(out) == 2:
         return function, cost
@@ -141,6 +148,21 @@ def _cost_and_gradient(function, cost, params, args):
 
 
 RULED = (jax.custom_vjp, jax.custom_jvp)
+
+
+def _unwrapped(function: Any) -> Any:
+    """What is inside `jax.jit` and other decorators, down to a hand-written derivative rule."""
+    return inspect.unwrap(function, stop=lambda f: isinstance(f, RULED))
+
+
+@dataclass(frozen=True)
+class Primal:
+    """The function that a custom_vjp or custom_jvp was written for."""
+
+    func: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        return _unwrapped(self.func).fun(*args)
 
 
 def _twice(call, params, args):
@@ -330,6 +352,21 @@ def _traced(cost, params, args):
             break
         return J, theta, data, frozenset(primitives) & frozenset(CUSTOM_RULES)
     return None, theta, data, frozenset()
+
+
+def _autograd(J, theta, data, rules) -> tuple[float, np.ndarray | None, str]:
+    """J at θ, its gradient by `jax.grad`, and what that said where it cannot be had.
+
+    Both by one program. Of a reverse rule written by hand `jax.grad` knows no better.
+    """
+    refusal = ""
+    if not any("vjp" in rule for rule in rules):
+        try:
+            J0, gradient = numerical.cost_and_autograd(J, theta, data)
+            return float(J0), np.asarray(gradient, np.float64), ""
+        except Exception as error:  # of a while_loop, or of a primitive without a derivative
+            refusal = str(error).partition("\n")[0]
+    return numerical.cost_at(J, theta, data), None, refusal
 
 
 def _primitives(jaxpr) -> list[str]:

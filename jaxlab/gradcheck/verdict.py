@@ -45,9 +45,7 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
     m = examples.how_many(args) if m is None else m
     rng, precision = np.random.default_rng(seed), _precision(problem)
     at, g, spans = (problem.J, problem.theta, problem.data), problem.g, problem.spans
-    J0, exact = numerical.cost_at(*at), None
-    if problem.traced and not any("vjp" in rule for rule in problem.rules):
-        exact = np.asarray(numerical.autograd(*at), np.float64)
+    J0, exact = problem.J0, problem.autograd
     if not (np.isfinite(J0) and (exact is None or np.isfinite(exact).all())):
         raise CheckError(
             f"J is {J0} at these parameters, and J or its derivative by jax.grad is not "

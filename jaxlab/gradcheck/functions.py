@@ -286,10 +286,11 @@ def _copies(tree: Any) -> Any:
 
 def flat_problem(
     cost: Callable[..., Any], params: Any, args: tuple[Any, ...], *, data_traced: bool = True
-) -> tuple[numerical.FlatCost, Array, numerical.Data]:
+) -> tuple[numerical.FlatCost, np.ndarray, numerical.Data]:
     """J(θ, data), θ and data for the numerical witnesses, from cost(params, *args).
 
-    θ is real or complex; arrays of floating-point numbers among the arguments follow its dtype.
+    J takes a real or a complex θ, whose dtype arrays of floating-point numbers among the arguments
+    follow.
     A compiled cost (`jax.jit`) with arrays of the same shapes gives the same J, so that nothing
     is compiled twice. Any other function may have changed since, with a global variable.
     data_traced: JAX sees the arrays among the arguments as variables, too.
@@ -306,7 +307,7 @@ def flat_problem(
         J = (_flat_cost if is_compiled else _flat_cost.__wrapped__)(*key)
     except TypeError:  # not everything can be a key of the cache
         J = _flat_cost.__wrapped__(*key)
-    theta = jnp.concatenate([jnp.ravel(jnp.asarray(leaf)) for leaf in leaves if _is_float(leaf)])
+    theta = np.concatenate([np.ravel(np.asarray(leaf)) for leaf in leaves if _is_float(leaf)])
     return J, theta, [leaf for leaf, d in zip(arg_leaves, is_data, strict=True) if d]
 
 

@@ -25,6 +25,9 @@ of times, in one run, after to before; kept where nothing else is said.
                                                                             784-25-10, 0.9 at
                                                                             784-1000-10; training 1
       a name of `jaxlab` looked up once, not at each use                    0.88 at 8-5-10
+      one core alone (taskset): the second is woken for each product        0.6 to 1.0 at 784-25-10:
+                                                                            not to be had, as below
+      without YNNPACK, and that without threads                             0.9 to 1.3: not kept
       δ as (Wᵀ δᵀ)ᵀ                                                         0.95 to 1.15: not kept
       6,000 examples in blocks that stay in the cache (Intel)               0.65 at 784-64-784 in
                                                                             float32, else 0.9 to 1.8
@@ -59,6 +62,12 @@ of times, in one run, after to before; kept where nothing else is said.
       one product of all perturbed weights, by rewriting the jaxpr          0.95: not kept
       z as (W aᵀ)ᵀ, not a Wᵀ: of many W at once none is transposed          0.63, every coordinate;
                                                                             1.0 the default check
+      J at all offsets in one go, not J written out for each                compiling 0.6; the
+                                                                            default check 0.9
+      J and its gradient by jax.grad as one program                         compiling 0.9
+      directions not copied, parameters joined in NumPy                     0.87, default check
+      XLA without optimisation                                              compiling 0.7, every
+                                                                            coordinate 1.5: not kept
       perturbing copies of the parameters in place                          1.1 to 1.5: not kept
       examples repeated for a batched product                               1.6: not kept
       the two programs of the default check on one core (taskset)           0.7; a program cannot be

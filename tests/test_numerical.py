@@ -1,5 +1,6 @@
 """The numerical witnesses by themselves: costs whose derivatives are known to the last digit."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -76,6 +77,22 @@ def test_complex_steps_and_autograd_are_exact():
     J0, gradient = numerical.cost_and_autograd(quartic, THETA, ())
     assert J0 == quartic(THETA, ())
     np.testing.assert_array_equal(gradient, [32, 9])
+
+
+def test_where_jax_computes_on_a_gpu_complex_numbers_are_left_to_the_cpu(monkeypatch):
+    data = [np.ones(2)]
+    assert numerical._on_cpu(THETA, data) == (THETA, data)
+    cpu = jax.local_devices(backend="cpu")[0]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for array in jax.tree.leaves(numerical._on_cpu(THETA, data)):
+        assert array.committed
+        assert array.devices() == {cpu}
+
+    def none(backend):
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    monkeypatch.setattr(jax, "local_devices", none)
+    assert numerical._on_cpu(THETA, data) == (THETA, data)
 
 
 @BOTH

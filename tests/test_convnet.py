@@ -322,7 +322,7 @@ import sys, numpy as np, jax
 sys.path.insert(0, {tests!r})
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_mnist
-from jaxlab.precision import enable_x64, every_digit
+from jaxlab.precision import enable_x64
 from test_convnet import TINY
 sets = load_mnist("small")
 train = sets.train.images[:90], sets.train.labels[:90].astype(np.int32)

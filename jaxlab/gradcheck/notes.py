@@ -29,8 +29,9 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
             + ("." if complex_step else ", as jax.value_and_grad does not: pass cost= beside it.")
         )
     if problem.refusal:
-        why = f"which cannot differentiate the cost: {problem.refusal}"
-        notes.append(f"jax.grad was left out, {why}")
+        notes.append(
+            f"jax.grad was left out, which cannot differentiate the cost: {problem.refusal}"
+        )
     elif problem.traced and "autograd" not in blocks[0].diff:
         notes.append(
             "jax.grad was left out: it would follow a derivative rule written by hand inside the "

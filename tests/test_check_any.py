@@ -205,25 +205,6 @@ def test_a_wrong_custom_jvp_inside_the_cost_is_no_witness():
     assert check_gradients(cost, np.array([1.0, 2.5])).wrong == ("theta",)
 
 
-@jax.jit
-def relu_network(params, X, y):
-    hidden = jax.nn.relu(X @ params["W1"] + params["b1"][None, :])
-    return 0.5 * jnp.mean((hidden @ params["W2"] - y) ** 2)
-
-
-RELU_NETWORK = jax.jit(jax.value_and_grad(relu_network))
-
-
-def numpy_relu(params, X, y):
-    m = len(y)
-    z = X @ params["W1"] + params["b1"][None, :]
-    a = np.maximum(z, 0.0)
-    error = a @ params["W2"] - y
-    d = error[:, None] * params["W2"][None, :] * (z > 0) / m
-    grads = {"W1": X.T @ d, "b1": d.sum(axis=0), "W2": a.T @ error / m}
-    return 0.5 * np.mean(error**2), grads
-
-
 def test_a_cost_that_jax_grad_cannot_differentiate():
     """By hand is the only way to a reverse derivative of a loop of unknown length."""
 
@@ -248,6 +229,25 @@ def test_a_cost_that_jax_grad_cannot_differentiate():
     )
     assert wrong.wrong == ("w",)
     assert [mistake.id for mistake in wrong.mistakes] == ["factor"]
+
+
+@jax.jit
+def relu_network(params, X, y):
+    hidden = jax.nn.relu(X @ params["W1"] + params["b1"][None, :])
+    return 0.5 * jnp.mean((hidden @ params["W2"] - y) ** 2)
+
+
+RELU_NETWORK = jax.jit(jax.value_and_grad(relu_network))
+
+
+def numpy_relu(params, X, y):
+    m = len(y)
+    z = X @ params["W1"] + params["b1"][None, :]
+    a = np.maximum(z, 0.0)
+    error = a @ params["W2"] - y
+    d = error[:, None] * params["W2"][None, :] * (z > 0) / m
+    grads = {"W1": X.T @ d, "b1": d.sum(axis=0), "W2": a.T @ error / m}
+    return 0.5 * np.mean(error**2), grads
 
 
 @pytest.mark.parametrize("distance", [3e-4, 2e-5, 0.0])

@@ -137,6 +137,10 @@ def test_ctrl_c_keeps_the_last_checkpoint(start, tmp_path):
     assert checkpoints_in(folder)
 
 
+# Only of CPUs can there be several wherever the tests run.
+ON_CPU = {"JAX_PLATFORMS": "cpu"}
+
+
 def test_two_processes_train_one_network(jaxlab, start, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -144,7 +148,7 @@ def test_two_processes_train_one_network(jaxlab, start, tmp_path):
     both = [
         start("ex7", "--quick", "--epochs", "2", "--out", "two",
               "--coordinator", address, "--processes", "2", "--process", n,
-              environment={"JAX_PLATFORMS": "cpu"})
+              environment=ON_CPU)
         for n in range(2)
     ]  # fmt: skip
     said = [process.communicate(timeout=200) for process in both]
@@ -152,7 +156,7 @@ def test_two_processes_train_one_network(jaxlab, start, tmp_path):
     assert "test accuracy" in said[0][0]
     assert "test accuracy" not in said[1][0]
     jaxlab("ex7", "--quick", "--epochs", "2", "--out", "one",
-           environment={"JAX_PLATFORMS": "cpu"})  # fmt: skip
+           environment=ON_CPU)  # fmt: skip
     one, two = numbers(tmp_path / "one"), numbers(tmp_path / "two")
     assert two["devices"] == 2
     assert one["devices"] == 1
@@ -162,8 +166,8 @@ def test_two_processes_train_one_network(jaxlab, start, tmp_path):
 
 def test_several_devices_by_the_command(jaxlab, tmp_path):
     jaxlab("ex7", "--quick", "--devices", "0",
-           environment={"JAX_PLATFORMS": "cpu",
-                        "XLA_FLAGS": "--xla_force_host_platform_device_count=2"})  # fmt: skip
+           environment={**ON_CPU, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+           )  # fmt: skip
     assert numbers(tmp_path / "runs")["devices"] == 2
     assert numbers(tmp_path / "runs")["test_accuracy"]["mean"] > 0.9
 

@@ -84,17 +84,16 @@ def problem_of(
     own_J, grads = _scalar(J_and_grad[0]), _like(params, J_and_grad[1])
     _check_form(params, grads, names)
     grad_leaves = _floats_only(params, grads)
-    J0 = own_J if cost is None else _scalar(cost(*_copies((params, *args))))
+    called = own_J if cost is None else _scalar(cost(*_copies((params, *args))))
     cost = CostPart(function) if cost is None else cost
     J, theta, data, rules = _traced(cost, params, args)
-    if J is not None:
-        called, (J0, autograd, refusal) = J0, _autograd(J, theta, data, rules)
-        rtol = 1e-4 if dtype == "float32" else 1e-9
-        if not np.isclose(J0, called, rtol=rtol, atol=0, equal_nan=True):
-            J, J0 = None, called  # traced it is another function, as where it counts its calls
-    theta = jnp.asarray(theta) if J is not None else np.asarray(theta)
-    if J is None:
-        J, data, autograd, refusal = _plain(cost, params, args), [], None, ""
+    J0, autograd, refusal = (called, None, "") if J is None else _autograd(J, theta, data, rules)
+    rtol = 1e-4 if dtype == "float32" else 1e-9
+    if J is None or not np.isclose(J0, called, rtol=rtol, atol=0, equal_nan=True):
+        # Not traced; or traced it is another function, as where it counts its calls.
+        J, data, J0, autograd, refusal = _plain(cost, params, args), [], called, None, ""
+    else:
+        theta = jnp.asarray(theta)
     return Problem(
         names,
         [np.shape(leaf) for leaf in leaves],

@@ -163,9 +163,10 @@ def digits(images: np.ndarray, titles: Sequence[str], side: int) -> Figure:
         return figure
     rows = -(-len(images) // COLUMNS)
     figure = Figure(figsize=(0.85 * COLUMNS, 1.1 * rows))
-    for ax, image, title in zip(_tiles(figure, rows, COLUMNS), images, titles, strict=False):
-        ax.imshow(image.reshape(side, side), vmin=0, vmax=1)
-        ax.set_title(title, fontsize=8, loc="center")
+    ax = figure.subplots()
+    corners = _mosaic(ax, images.reshape(-1, side, side), COLUMNS, above=0.3)
+    for (top, left), title in zip(corners, titles, strict=False):
+        ax.text(left + side / 2, top - 0.08 * side, title, fontsize=8, ha="center")
     return figure
 
 
@@ -175,9 +176,9 @@ def hidden_units(W1: np.ndarray, side: int, what: str = "hidden units") -> Figur
     shown = W1[: 4 * COLUMNS]
     rows = -(-len(shown) // COLUMNS)
     figure = Figure(figsize=(0.85 * COLUMNS, 0.85 * rows + 0.4))
-    for ax, weights in zip(_tiles(figure, rows, COLUMNS), shown, strict=False):
-        most_extreme = np.abs(weights).max() or 1
-        ax.imshow(weights.reshape(side, side), cmap="gray", vmin=-most_extreme, vmax=most_extreme)
+    most_extreme = np.abs(shown).max(axis=1, keepdims=True)
+    weights = shown / np.where(most_extreme == 0, 1, most_extreme)
+    _mosaic(figure.subplots(), weights.reshape(-1, side, side), COLUMNS, cmap="gray", vmin=-1)
     figure.suptitle(
         f"Weights of {len(shown)} of {len(W1)} {what}: white excites, black inhibits", fontsize=9
     )
@@ -189,13 +190,10 @@ def reconstructions(rows: Mapping[str, np.ndarray], side: int) -> Figure:
     """Originals above their reconstructions: name → (n, side²)."""
     n = len(next(iter(rows.values())))
     figure = Figure(figsize=(0.85 * n + 1.2, 0.9 * len(rows)))
-    tiles = _tiles(figure, len(rows), n)
-    for row, (name, images) in enumerate(rows.items()):
-        for column, image in enumerate(images):
-            tiles[row * n + column].imshow(image.reshape(side, side), vmin=0, vmax=1)
-        tiles[row * n].text(
-            -0.15, 0.5, name, transform=tiles[row * n].transAxes, ha="right", va="center"
-        )
+    ax = figure.subplots()
+    corners = _mosaic(ax, np.concatenate([*rows.values()]).reshape(-1, side, side), n)
+    for name, (top, left) in zip(rows, corners[::n], strict=True):
+        ax.text(left - 0.15 * side, top + side / 2, name, ha="right", va="center")
     return figure
 
 
@@ -310,8 +308,27 @@ def _log_scale(ax: Axes) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _tiles(figure: Figure, rows: int, columns: int) -> list[Axes]:
-    tiles = list(figure.subplots(rows, columns, squeeze=False).ravel())
-    for ax in tiles:
-        ax.set_axis_off()
-    return tiles
+def _mosaic(
+    ax: Axes,
+    images: np.ndarray,
+    columns: int,
+    *,
+    above: float = 0,
+    cmap: str = "gray_r",
+    vmin: float = 0,
+) -> list[tuple[int, int]]:
+    """Shows images (n, side, side) in [vmin, 1] in rows; returns each one's top and left pixel.
+
+    In one picture: matplotlib would take seconds for axes of their own. above: what to leave free
+    over each, as a share of its side.
+    """
+    side = images.shape[1]
+    gap, free = max(round(side / 8), 1), round(above * side)
+    height, width = free + side + gap, side + gap
+    corners = [(i // columns * height + free, i % columns * width) for i in range(len(images))]
+    whole = np.full((-(-len(images) // columns) * height - gap, columns * width - gap), np.nan)
+    for (top, left), image in zip(corners, images, strict=True):
+        whole[top : top + side, left : left + side] = image
+    ax.imshow(whole, cmap=cmap, vmin=vmin, vmax=1, interpolation="nearest")
+    ax.set_axis_off()
+    return corners

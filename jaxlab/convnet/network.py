@@ -14,6 +14,7 @@ is followed by batch normalisation (Ioffe and Szegedy 2015) and ReLU, and so nee
 are (channels, height, width, m), as `convolution.py` says.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -34,6 +35,8 @@ BLOCKS = {
 }
 FIRST = {"half": (14, 5), "full": (26, 3)}
 CLASSES = 10
+# Of random numbers, for the largest kernel of any preset.
+LONGEST_DRAW = 9 * 128 * 128
 
 
 class First(nnx.Module):
@@ -85,7 +88,7 @@ class Network(nnx.Module):
         )
         features = 16 * channels[-1]
         limit = (1 / features) ** 0.5
-        self.W = nnx.Param(limit * jax.random.normal(rngs.params(), (CLASSES, features)))
+        self.W = nnx.Param(limit * _normal(rngs.params(), (CLASSES, features)))
         self.b = nnx.Param(jnp.zeros(CLASSES))
 
     def __call__(self, x: Float[Array, "28 28 m"]) -> Float[Array, "10 m"]:
@@ -115,4 +118,13 @@ def blocks(channels: Sequence[int], resolution: str) -> list[tuple[int, int, boo
 
 def _he(key: Array, shape: tuple[int, ...], fan_in: int) -> Array:
     """Normal with variance 2 / fan_in (He et al. 2015)."""
-    return (2 / fan_in) ** 0.5 * jax.random.normal(key, shape)
+    return (2 / fan_in) ** 0.5 * _normal(key, shape)
+
+
+def _normal(key: Array, shape: tuple[int, ...]) -> Array:
+    """`jax.random.normal`, compiled once for all shapes; the numbers are the same.
+
+    The first numbers of a longer draw are those of a shorter one.
+    """
+    size = math.prod(shape)
+    return jax.random.normal(key, (max(size, LONGEST_DRAW),))[:size].reshape(shape)

@@ -82,9 +82,10 @@ class Trainer:
         self.steps = recipe.steps(self.examples)
         moments = _mean_and_deviation(images)
         self._data = self._put((images, labels.astype(np.int32), moments, np.int32(seed)))
-        self._optimizer = optimizer(recipe, self.steps)
         self._variables = nnx.split(_network(recipe, seed), nnx.Param, ...)[1:]
-        self._advance, self._predict = _programs(recipe, self.mesh, self.steps)
+        self._optimizer_start, self._advance, self._predict = _programs(
+            recipe, self.mesh, self.steps
+        )
 
     def compile(self) -> float:
         """Compiles what `advance` and `predict` run, if they have not yet; returns the seconds.
@@ -103,7 +104,7 @@ class Trainer:
     def start(self) -> State:
         """The state before the first step: random weights from the seed."""
         params, statistics = map(nnx.to_pure_dict, self._variables)
-        state = State(jnp.int32(0), params, statistics, self._optimizer.init(params))
+        state = State(jnp.int32(0), params, statistics, self._optimizer_start(params))
         # Copies with a dtype of their own: the steps write over them.
         return self._put(jax.tree.map(lambda leaf: np.array(leaf, leaf.dtype), state))
 
@@ -177,12 +178,12 @@ def _network(recipe: Recipe, seed: int) -> Network:
 
 @lru_cache(maxsize=4)
 def _programs(recipe: Recipe, mesh: Mesh, steps: int):
-    """The functions behind `advance` and `predict`, compiled when first called.
+    """The functions behind `start`, `advance` and `predict`, compiled when first called.
 
     They are the same for every seed, so that many networks compile them once.
     """
     m = recipe.batch_size // len(mesh.devices)
-    update_of = optimizer(recipe, steps).update
+    optimizer_start, optimizer_update = optimizer(recipe, steps)
     shapes = nnx.eval_shape(lambda: _network(recipe, seed=0))
     graph, *template = nnx.split(shapes, nnx.Param, ...)
 
@@ -220,7 +221,7 @@ def _programs(recipe: Recipe, mesh: Mesh, steps: int):
             state.params, state.statistics, x, labels[rows]
         )
         J, right, grads = jax.lax.pmean((J, right, grads), AXIS)
-        updates, moved = update_of(grads, state.optimizer, state.params)
+        updates, moved = optimizer_update(grads, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         state = State(state.step + 1, params, statistics, moved)
         return state, carry[1], order, (costs + J, rights + right)
@@ -243,6 +244,7 @@ def _programs(recipe: Recipe, mesh: Mesh, steps: int):
         return jax.jit(whole, **options)
 
     return (
+        jax.jit(optimizer_start),
         on_mesh(advance, (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE), donate_argnums=0),
         on_mesh(predict, (EVERYWHERE, EVERYWHERE, EVERYWHERE, PartitionSpec(AXIS))),
     )
@@ -250,8 +252,12 @@ def _programs(recipe: Recipe, mesh: Mesh, steps: int):
 
 def _mean_and_deviation(images: UInt8[np.ndarray, "m 28 28"]) -> Float[np.ndarray, "2"]:
     """Of all pixels, in [0, 1]: what the network's inputs are normalised by."""
-    counts = np.bincount(images.ravel(), minlength=256)
-    values = np.arange(256) / 255
-    mean = (counts * values).sum() / counts.sum()
-    variance = (counts * (values - mean) ** 2).sum() / counts.sum()
+    total = squares = 0
+    # All at once would take four bytes a pixel.
+    for some in np.array_split(images, -(-len(images) // IMAGES_A_CALL)):
+        values = some.astype(np.int32)
+        total += int(values.sum())
+        squares += int(np.square(values).sum())
+    mean = total / (255 * images.size)
+    variance = squares / (255**2 * images.size) - mean**2
     return np.array([mean, max(variance, 1e-12) ** 0.5], np.float32)

@@ -79,8 +79,8 @@ def problem_of(
     params, args = floats_to(dtype, params), floats_to(dtype, args)
     names = block_names(params)
     leaves = _float_leaves(params)
-    call, cost = _cost_and_gradient(function, cost, params, args)
-    J_and_grad = _twice(call, params, args)
+    call, cost, J_and_grad = _cost_and_gradient(function, cost, params, args)
+    _refuse_other_numbers(J_and_grad, call(*_copies((params, *args))))
     own_J, grads = _scalar(J_and_grad[0]), _like(params, J_and_grad[1])
     _check_form(params, grads, names)
     grad_leaves = _floats_only(params, grads)
@@ -123,22 +123,27 @@ class CostPart:
 
 
 def _cost_and_gradient(function, cost, params, args):
-    """A function that returns (J, gradient), and a cost of its own where there is one."""
+    """A function that returns (J, gradient), a cost of its own where there is one, and what the
+    function returns here."""
+
+    def called(call, cost):
+        return call, cost, call(*_copies((params, *args)))
+
     if isinstance(function, tuple | list) and len(function) == 2 and all(map(callable, function)):
         J, grad = function
-        return (lambda *args: (J(*args), grad(*_copies(args)))), cost or J
+        return called(lambda *args: (J(*args), grad(*_copies(args))), cost or J)
     if not callable(function):
         raise CheckError(
             f"{function!r} cannot be called: pass a function that returns (cost, gradient), a "
             "pair of functions, or a function with a jax.custom_vjp"
         )
     if isinstance(_unwrapped(function), RULED):
-        return jax.value_and_grad(function), cost or Primal(function)
+        return called(jax.value_and_grad(function), cost or Primal(function))
     out = function(*_copies((params, *args)))
     if isinstance(out, tuple | list) and len(out) == 2:
-        return function, cost
+        return function, cost, out
     if np.size(out) == 1 and _traced(function, params, args)[3]:
-        return jax.value_and_grad(function), cost or function
+        return called(jax.value_and_grad(function), cost or function)
     what = f"{len(out)} values" if isinstance(out, tuple | list) else f"one {type(out).__name__}"
     raise CheckError(
         f"the function returns {what}, not the two of (cost, gradient): return both, or pass a "
@@ -164,9 +169,8 @@ class Primal:
         return _unwrapped(self.func).fun(*args)
 
 
-def _twice(call, params, args):
-    """(J, gradient), and a refusal where the same call returns something else the next time."""
-    first, second = (call(*_copies((params, *args))) for _ in range(2))
+def _refuse_other_numbers(first, second) -> None:
+    """Raises `CheckError` where two calls with the same arguments returned different numbers."""
     for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=False):
         try:
             a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
@@ -183,7 +187,6 @@ def _twice(call, params, args):
                 f"different numbers (J = {_scalar(first[0]):.8g} and {_scalar(second[0]):.8g}). "
                 "Switch dropout and other randomness off, or fix its seed inside the function"
             )
-    return first
 
 
 def _scalar(J: Any) -> float:

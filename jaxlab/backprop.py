@@ -118,7 +118,11 @@ def _transposed(delta):
 
 @partial(jax.jit, static_argnames="loss")
 def predict(params: Params, x: Inputs, loss: Loss = squared_error) -> Outputs:
-    """The output layer's activations a(L), (m, units out). Their argmax is the predicted class."""
+    """The output layer's activations a(L), (m, units out). Their argmax is the predicted class.
+
+    x: (m, units in), of the dtype of params. Raises `ShapeError` where they do not fit together.
+    """
+    check_shapes(params, x)
     return feed_forward(params, x, loss)[1][len(params) + 1]
 
 
@@ -137,7 +141,18 @@ def initialize(
     about that mean: the output biases are set for it, and the output weights start at a tenth.
     Otherwise all outputs start near ½ and far apart, the first steps push some of them into
     saturation, where δ of the squared error vanishes, and a digit is never predicted again.
+
+    Returns one `Layer` for each two neighbouring sizes, of JAX arrays of that dtype. Raises
+    `ShapeError` for fewer than two layers of units, one without units, or a mean_output that has
+    not one number for each output.
     """
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ShapeError(f"sizes are {tuple(sizes)}: name the units of two layers or more, from 1")
+    if mean_output is not None and jnp.shape(mean_output) != (sizes[-1],):
+        raise ShapeError(
+            f"mean_output has shape {jnp.shape(mean_output)}, for {sizes[-1]} outputs it must be "
+            f"({sizes[-1]},)"
+        )
     # NumPy's generator: JAX's would compile a program for every shape.
     rng = np.random.default_rng(seed)
     layers = []
@@ -166,7 +181,10 @@ def flatten(params: Params) -> Inexact[Array, " parameters"]:
 
 
 def unflatten(theta: Inexact[Array, " parameters"], sizes: Sequence[int]) -> Params:
-    """The layers that `flatten` made θ from; sizes as in `initialize`. Refuses a wrong length."""
+    """The layers that `flatten` made θ from; sizes as in `initialize`.
+
+    Raises `ShapeError` where theta has another length than these layers need.
+    """
     layers, start = [], 0
     needed = sum(n_out * n_in + n_out for n_in, n_out in pairwise(sizes))
     if theta.shape != (needed,):
@@ -189,7 +207,10 @@ def cost_and_grad_flat(
     sizes: Sequence[int],
     loss: Loss = squared_error,
 ) -> tuple[Cost, Inexact[Array, " parameters"]]:
-    """`cost_and_grad` of one vector of parameters: J and ∂J/∂θ, a vector like θ."""
+    """`cost_and_grad` of one vector of parameters: J and ∂J/∂θ, a vector like θ.
+
+    Raises `ShapeError` as that and `unflatten` do.
+    """
     J, grads = cost_and_grad(unflatten(theta, sizes), x, y, loss)
     return J, flatten(grads)
 
@@ -202,7 +223,7 @@ def differentiable_cost(params: Params, x: Inputs, y: Outputs, loss: Loss = squa
     """J, whose `jax.grad` with respect to params *is* the hand-written gradient.
 
     For everything that differentiates by itself, such as optax's line searches. Differentiating
-    with respect to x or y is refused: no gradient was written for them.
+    with respect to x or y raises `TypeError`: no gradient was written for them.
     """
     return cost(params, x, y, loss)
 
@@ -226,12 +247,15 @@ differentiable_cost.defvjp(_forward, _backward, symbolic_zeros=True)
 # --- shapes that do not fit are refused by name, never broadcast ---
 
 
-def check_shapes(params: Params, x: Array | np.ndarray, y: Array | np.ndarray) -> None:
-    """Raises `ShapeError`, naming the arrays, unless params, x and y fit together."""
+def check_shapes(
+    params: Params, x: Array | np.ndarray, y: Array | np.ndarray | None = None
+) -> None:
+    """Raises `ShapeError`, naming the arrays, unless params, x and y (if given) fit together."""
+    batches = {"x": x} if y is None else {"x": x, "y": y}
     units, units_of = jnp.shape(x)[-1] if jnp.ndim(x) else None, "x has {} columns"
     if not params:
         raise ShapeError("params is empty: a network needs at least one Layer(W, b)")
-    for name, batch in (("x", x), ("y", y)):
+    for name, batch in batches.items():
         if jnp.ndim(batch) != 2:
             raise ShapeError(
                 f"{name} has shape {jnp.shape(batch)}: pass a matrix with one example a row, "
@@ -248,14 +272,14 @@ def check_shapes(params: Params, x: Array | np.ndarray, y: Array | np.ndarray) -
         if W.shape[0] != b.shape[0]:
             raise ShapeError(f"W{l} has {W.shape[0]} rows, b{l} has {b.shape[0]} entries")
         units, units_of = W.shape[0], f"layer {l} has {{}} units"
-    if y.shape[1] != units:
+    if y is not None and y.shape[1] != units:
         raise ShapeError(
             f"y has {y.shape[1]} columns, the output layer has {units} units "
             f"(labels of a classifier must be one-hot)"
         )
-    if x.shape[0] != y.shape[0] or x.shape[0] == 0:
+    if y is not None and (x.shape[0] != y.shape[0] or x.shape[0] == 0):
         raise ShapeError(f"x has {x.shape[0]} examples, y has {y.shape[0]}; at least 1 is needed")
-    dtypes = {"x": x.dtype, "y": y.dtype}
+    dtypes = {name: batch.dtype for name, batch in batches.items()}
     for l, (W, b) in enumerate(params, start=1):
         dtypes |= {f"W{l}": W.dtype, f"b{l}": b.dtype}
     if len(set(dtypes.values())) > 1 or not jnp.issubdtype(x.dtype, jnp.inexact):

@@ -1,6 +1,7 @@
 """The `jaxlab` command. Nothing slow is imported before it is known what to run."""
 
 import atexit
+import contextlib
 import gc
 import io
 import os
@@ -92,7 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _drop_output() -> None:
     """What still waits to be written to standard output, and is written when Python ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # In a notebook standard output is no file, and nothing waits.
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _run(command: str, options: list[str]) -> int:

@@ -6,7 +6,7 @@ message alone, without a traceback, and exits with status 2.
 
 
 class JaxlabError(Exception):
-    """Base of every error that jaxlab raises on purpose."""
+    """Base of the errors that say what to do about it."""
 
 
 class ShapeError(JaxlabError, ValueError):

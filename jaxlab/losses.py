@@ -7,8 +7,8 @@ the lab sheet), and of the target y:
     cost(z, y)          J of each example
     output_error(z, y)  δ = ∂J/∂z of each example, derived by hand
 
-To add a loss, write the three functions and put them into a `Loss`: every exercise and every
-check takes it from there.
+To add a loss, write the three functions and put them into a `Loss`: `cost_and_grad`, `fit` and
+`minimize` take it from there, and the gradient check needs only the cost.
 """
 
 from collections.abc import Callable

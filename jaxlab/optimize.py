@@ -51,13 +51,15 @@ def minimize(
 ) -> Trained:
     """Minimises J over all examples at once, by L-BFGS with the hand-written gradient.
 
-    optimizer: any optax transformation; `optax.lbfgs()` where none is given (Nocedal and Wright
-    2006, algorithm 7.5, with their zoom line search). Stops after `iterations`, or earlier, once
-    ten of them lower J by less than `tolerance` of its value. on_progress: called with the
-    number of iterations done, J and the parameters (copy them to keep them: the next iterations
-    write over them). The history has J before each iteration.
+    x: (m, units in). y: (m, units out). optimizer: any optax transformation; `optax.lbfgs()` where
+    none is given (Nocedal and Wright 2006, algorithm 7.5, with their zoom line search). Stops after
+    `iterations`, or earlier, where J of the last iteration of ten is below that of the first by
+    less than `tolerance` of its value. on_progress: called every ten iterations with how many are
+    done, J before the last of them, and the parameters (copy them to keep them: the next iterations
+    write over them). The history, float64, has J before each iteration.
 
-    Pass the same `optimizer` object again to run without compiling again.
+    Pass the same `optimizer` object again to run without compiling again. Raises `ShapeError` and
+    `OptionError`.
     """
     check_shapes(params, x, y)
     if iterations < 1:
@@ -130,13 +132,15 @@ def fit(
 ) -> Trained:
     """Minimises J over mini-batches, in a new random order each epoch.
 
-    y: targets, or None for an autoencoder, whose target is its input. transform: changes a batch
-    of inputs at random before each step (`transform(key, x) -> x`). on_progress: called with the
+    x: (m, units in). y: targets, (m, units out), or None for an autoencoder, whose target is its
+    input. transform: changes a batch of inputs at random before each step (`transform(key, x) -> x`
+    of the same shape). The history has the mean J over each epoch. on_progress: called with the
     number of epochs done, the mean J over the epoch, and the parameters (copy them to keep them:
     the next epoch writes over them). Where batch_size does not divide m, each epoch leaves out a
     remainder, another one each time.
 
-    Pass the same `optimizer` and `transform` objects again to run without compiling again.
+    Pass the same `optimizer` and `transform` objects again to run without compiling again. Raises
+    `ShapeError` and `OptionError`.
     """
     check_shapes(params, x, x if y is None else y)
     if epochs < 1 or batch_size < 1:

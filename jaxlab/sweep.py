@@ -22,6 +22,7 @@ import optax
 from jaxtyping import Float
 
 from jaxlab.backprop import Inputs, Layer, Outputs, Params, check_shapes, layer_sizes, predict
+from jaxlab.errors import ShapeError
 from jaxlab.optimize import fit
 
 Sizes = tuple[int, ...]
@@ -43,8 +44,11 @@ def fit_together(
     networks: as many layers each, with x's columns in and y's columns out; the hidden units may
     differ. Sigmoid outputs and squared error, where outputs do not depend on one another.
     optimizer: one that updates each parameter by its own gradients alone; not L-BFGS, and no
-    clipping by the norm of all. on_progress: as in `fit`, with the sum of the J of all.
+    clipping by the norm of all. on_progress: as in `fit`, with the sum of the J of all. Raises
+    `ShapeError` where the networks do not fit x and y, or have different numbers of layers.
     """
+    if len({len(network) for network in networks}) != 1:
+        raise ShapeError("networks must be one or more, all with as many layers")
     for network in networks:
         check_shapes(network, x, y)
     sizes = tuple(map(layer_sizes, networks))
@@ -64,7 +68,7 @@ def fit_together(
 def predict_together(
     networks: Sequence[Params], x: Inputs
 ) -> list[Float[np.ndarray, "m units_out"]]:
-    """`predict` of each network for the same x."""
+    """`predict` of each network for the same x: (m, units out) of each."""
     ends = [*accumulate(layer_sizes(network)[-1] for network in networks)]
     return np.split(np.asarray(predict(side_by_side(networks), x)), ends[:-1], axis=1)
 

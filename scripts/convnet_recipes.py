@@ -72,7 +72,7 @@ from jaxlab import terminal
 from jaxlab.compilation import use_compilation_cache
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import Trainer
-from jaxlab.data.mnist import load_mnist
+from jaxlab.data.mnist import load_full_mnist
 from jaxlab.exercises.ex7 import PLAIN, PRESETS, WEAK
 from jaxlab.statistics import over_seeds
 
@@ -171,7 +171,7 @@ def main() -> None:
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
 
     use_compilation_cache()
-    train = load_mnist(mnist_dir=options.mnist_dir).train
+    train = load_full_mnist(options.mnist_dir).train
     images, labels = train.images[:-VALIDATION], train.labels[:-VALIDATION]
     held_out, truth = train.images[-VALIDATION:], train.labels[-VALIDATION:]
     print("| group | change | validation accuracy, % | training, s |\n|---|---|---|---|")

@@ -18,7 +18,7 @@ from pathlib import Path
 from jaxlab import terminal
 from jaxlab.compilation import use_compilation_cache
 from jaxlab.convnet.training import Trainer
-from jaxlab.data.mnist import load_mnist
+from jaxlab.data.mnist import load_full_mnist
 from jaxlab.exercises.ex7 import PRESETS
 from jaxlab.results import environment
 from jaxlab.statistics import over_seeds
@@ -42,7 +42,7 @@ def main() -> None:
         parser.error(f"no such preset: {', '.join(sorted(unknown))}")
 
     use_compilation_cache()
-    sets = load_mnist(mnist_dir=options.mnist_dir)
+    sets = load_full_mnist(options.mnist_dir)
     where = environment()
     versions = ", ".join(f"{name} {where['packages'][name]}" for name in ("jax", "flax", "optax"))
     print(f"{sets.source}; {where['device']}, {where['cores']} cores; {versions}\n")

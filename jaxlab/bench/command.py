@@ -88,12 +88,12 @@ def run(arguments: Sequence[str]) -> int:
             lines.append(_line(row, peaks) if isinstance(row, Row) else _growth_line(row))
             terminal.say(lines[-1])
             record["rows"].append({"kind": kind, **dataclasses.asdict(row)})
-    if options.json:
-        write_whole(
-            options.json,
-            (json.dumps(record, indent=2) + "\n").encode(),
-            otherwise="name another file",
-        )
+            if options.json:  # now: what is stopped after minutes keeps what it has
+                write_whole(
+                    options.json,
+                    (json.dumps(record, indent=2) + "\n").encode(),
+                    otherwise="name another file",
+                )
     if options.figure:
         write_whole(options.figure, _drawn(record, options.figure), otherwise="name another file")
     if options.readme:

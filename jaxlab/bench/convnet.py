@@ -27,7 +27,7 @@ from jaxlab.bench import pytorch
 from jaxlab.bench.timing import OURS, Row, Timing, take_turns
 from jaxlab.convnet.network import Network, blocks, multiplications
 from jaxlab.convnet.training import Trainer
-from jaxlab.data.mnist import load_mnist
+from jaxlab.data.mnist import load_full_mnist
 from jaxlab.errors import DataError
 from jaxlab.exercises.ex7 import PRESETS
 
@@ -67,7 +67,7 @@ def rows() -> Iterator[Row]:
             operations=6 * multiplications(*network) * BATCH * BLOCK,
         )
     try:
-        sets = load_mnist()
+        sets = load_full_mnist()
     except DataError as error:
         terminal.warn(f"no training to 99 %: {error}")
         return

@@ -19,8 +19,8 @@ def random_changes(
     """For each of m images the affine map from its output pixels back to its own.
 
     Rows: the 2×2 matrix row by row (x from x, x from y, y from x, y from y) and the move along x
-    and y in pixels. Each kind of change is uniform in plus or minus its limit: rotation and shear
-    in radians, scale as a fraction of each axis, shift in pixels.
+    and y in pixels. Each kind of change is uniform in plus or minus its limit: rotation in radians,
+    shear in pixels a pixel, scale as the logarithm of each axis's factor, shift in pixels.
     """
     turn, wide, high, slant, right, down = jax.random.uniform(key, (6, m), minval=-1, maxval=1)
     c, s = jnp.cos(rotation * turn), jnp.sin(rotation * turn)

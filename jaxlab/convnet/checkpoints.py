@@ -34,14 +34,19 @@ DESCRIPTION_BYTES = 1 << 18
 DIGESTS = "sha256"
 
 
-class Checkpoints:
-    """The saved states in one folder. fresh: forget those that are there once a new one is saved.
+class DamagedError(OutputError):
+    """A checkpoint that cannot be read back."""
 
-    Raises `OutputError` where the folder cannot be written or a state cannot be read.
+
+class Checkpoints:
+    """The saved states in one folder. fresh: forget those that are there when one can be saved.
+
+    Raises `OutputError` where the folder cannot be written, and `DamagedError` where a state
+    cannot be read.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, fresh: bool = False):
-        self._folder, self._fresh = Path(folder).resolve(), fresh
+        self._folder, self._fresh, self._claimed = Path(folder).resolve(), fresh, False
         self._manager: Any = None
 
     @contextmanager
@@ -61,6 +66,7 @@ class Checkpoints:
                     f"cannot write to {self._folder}: {error.strerror or error}; choose another "
                     "folder with --out, or save no checkpoints with --checkpoint-seconds inf"
                 ) from error
+            self._claimed = True
             yield
 
     def latest(self, like: State) -> tuple[State, dict[str, Any]] | None:
@@ -94,13 +100,13 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _check_room(self._folder, state)
             if self._fresh:
                 self._fresh = False
                 # What is in it, not the folder: that is what `claimed` has locked.
                 for old in self._folder.glob("*"):
                     shutil.rmtree(old, ignore_errors=True)
-            self._folder.mkdir(parents=True, exist_ok=True)
-            _check_room(self._folder, state)
             digests = {"state": _digest_of_state(state), "notes": _digest_of_notes(notes)}
             args = ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
@@ -129,7 +135,8 @@ class Checkpoints:
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=KEPT,
                 enable_async_checkpointing=False,
-                cleanup_tmp_directories=True,
+                # Of a run that was killed, or of one that saves just now.
+                cleanup_tmp_directories=self._claimed,
             )
             self._manager = ocp.CheckpointManager(self._folder, options=options)
         return self._manager
@@ -193,8 +200,8 @@ def _digest_of_state(state: State) -> str:
     return digest.hexdigest()
 
 
-def _unreadable(folder: Path, why: str) -> OutputError:
-    return OutputError(
+def _unreadable(folder: Path, why: str) -> DamagedError:
+    return DamagedError(
         f"cannot read the checkpoint {folder} ({why}); delete it to go on from the one before, "
         "or start without --resume"
     )

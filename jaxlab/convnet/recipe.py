@@ -42,9 +42,9 @@ class Recipe:
     rotation: float = 0.12
     """Training images are turned by up to so many radians."""
     scale: float = 0.08
-    """Their width and height are changed by up to this part."""
+    """Their width and height are multiplied by up to e to the power of plus or minus this."""
     shear: float = 0.08
-    """They are slanted by up to so many radians."""
+    """They are slanted by up to so many pixels a pixel."""
     shift: float = 1.5
     """They are moved by up to so many pixels."""
 

@@ -136,7 +136,10 @@ def _verify() -> int:
     terminal.table(f"Checked by sha256; the cache is {folder}", rows)
     bad = [name for name, how in rows if how != "missing" and not how.endswith("verified")]
     if bad:
-        raise DataError(f"bad: {', '.join(bad)}; jaxlab data fetch brings MNIST's files anew")
+        anew = ["jaxlab data fetch brings MNIST's files anew"] if set(bad) - {rows[0][0]} else []
+        if rows[0][0] in bad:
+            anew.append("small MNIST comes with jaxlab: install that again")
+        raise DataError(f"bad: {', '.join(bad)}; {'; '.join(anew)}")
     return 0
 
 

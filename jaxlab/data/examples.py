@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxlab.data.parts import Parts
+from jaxlab.errors import DataError
 
 
 class Examples(NamedTuple):
@@ -66,11 +67,11 @@ def one_hot(labels: np.ndarray, classes: int = 10) -> np.ndarray:
     """Labels (m,) of whole numbers 0..classes−1 as rows (m, classes) float32 with a single 1.
 
     Raises:
-        ValueError: a label outside 0..classes−1, or labels that are not a row of integers.
+        DataError: a label outside 0..classes−1, or labels that are not a row of integers.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be (m,) integers, not {labels.shape} {labels.dtype}")
+        raise DataError(f"labels must be (m,) integers, not {labels.shape} {labels.dtype}")
     if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"labels must lie in 0..{classes - 1}, not {labels.min()}..{labels.max()}")
+        raise DataError(f"labels must lie in 0..{classes - 1}, not {labels.min()}..{labels.max()}")
     return (labels[:, np.newaxis] == np.arange(classes)).astype(np.float32)

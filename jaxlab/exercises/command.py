@@ -67,12 +67,16 @@ def _load(name: str) -> ModuleType:
     Python would look through all that they make for garbage, which takes a tenth of the time of
     `jaxlab ex1`, and again later; but modules stay.
     """
+    looked = gc.isenabled()
     gc.disable()
-    use_compilation_cache()
-    module = import_module(f"jaxlab.exercises.{name}")
-    if not gc.get_freeze_count():  # garbage of an exercise before this one may be found
-        gc.freeze()
-    gc.enable()
+    try:
+        use_compilation_cache()
+        module = import_module(f"jaxlab.exercises.{name}")
+        if not gc.get_freeze_count():  # garbage of an exercise before this one may be found
+            gc.freeze()
+    finally:
+        if looked:
+            gc.enable()
     return module
 
 

@@ -40,10 +40,12 @@ class Config(SeedConfig):
 
 
 QUICK = Config()
+# Coordinates that the figure of steps looks at: all of a small network.
+MOST_FOR_STEPS = 500
 
 
 def run(config: Config) -> Result:
-    """Checks every parameter's gradient against three independent witnesses."""
+    """Checks the gradient of every block of parameters against three independent witnesses."""
     sizes = (config.inputs, config.hidden, config.outputs)
     if min(*sizes, config.examples) < 1:
         raise OptionError("inputs, hidden, outputs and examples must all be at least 1")
@@ -51,7 +53,7 @@ def run(config: Config) -> Result:
     params = random_params(config.seed, sizes)
     with terminal.progress("checking the gradient", 2 * n_parameters(sizes)) as advance:
         check = gradcheck.check_gradients(
-            cost_and_grad, params, x, y, cost=cost, seed=config.seed, full=True, advance=advance
+            cost_and_grad, params, x, y, cost=cost, seed=config.seed, advance=advance
         )
     name = "-".join(map(str, sizes))
     return Result(
@@ -121,8 +123,8 @@ def step_figure(params: Params, x: np.ndarray, y: np.ndarray):
         J, theta, data = flat_problem(cost, params, (x, y))
         _, grads = cost_and_grad(params, x, y)
         g = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])
-        every = np.arange(g.size)
-        central = [numerical.central_differences(J, theta, data, every, step=h)[0] for h in steps]
-        exact = [numerical.complex_steps(J, theta, data, every, step=h) for h in steps]
-    errors = ([relative_difference(g, n) for n in ns] for ns in (central, exact))
+        some = np.unique(np.linspace(0, g.size - 1, MOST_FOR_STEPS).astype(int))
+        central = [numerical.central_differences(J, theta, data, some, step=h)[0] for h in steps]
+        exact = [numerical.complex_steps(J, theta, data, some, step=h) for h in steps]
+    errors = ([relative_difference(g[some], n) for n in ns] for ns in (central, exact))
     return figures.errors_against_step(steps, *errors, numerical.STEP)

@@ -93,6 +93,5 @@ def _check(sizes, x, coordinates, advance, *, seed) -> gradcheck.GradientCheck:
         cost=cost,
         seed=seed,
         coordinates=coordinates,
-        full=coordinates is None,
         advance=advance,
     )

@@ -2,7 +2,7 @@
 
 The number of hidden units and of iterations are chosen on the validation images: first a network
 of each size is trained, then the best size for each length of training. The measure to beat is
-principal component analysis with as many components, the best that a linear code can do.
+principal component analysis with as many components, the best linear code of the training images.
 """
 
 from dataclasses import dataclass, replace
@@ -224,7 +224,8 @@ def principal_components(
 def pca_reconstruction(
     pca: tuple[np.ndarray, np.ndarray], x: Float[np.ndarray, "m pixels"], components: int
 ) -> Float[np.ndarray, "m pixels"]:
-    """x from its first principal components: the least squared error of any linear code."""
+    """x from its first principal components, of which no linear code does better on the images
+    that they were found in."""
     mean, directions = pca
     directions = directions[:components]
     return (x - mean) @ directions.T @ directions + mean

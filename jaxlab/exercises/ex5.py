@@ -19,7 +19,7 @@ from jaxtyping import Float
 from jaxlab import figures, statistics, terminal
 from jaxlab.backprop import initialize
 from jaxlab.data import one_hot
-from jaxlab.errors import OptionError
+from jaxlab.errors import OptionError, ShapeError
 from jaxlab.exercises.common import (
     TrainingConfig,
     accuracy,
@@ -173,9 +173,12 @@ def decompose(
     """bias² and variance of the squared error, means over m examples; both unbiased.
 
     They sum to the networks' mean squared error. The mean of R networks is itself off by a
-    variance / R, which would be counted as bias; it is taken off.
+    variance / R, which would be counted as bias; it is taken off. Raises `ShapeError` for a single
+    network, which has no variance.
     """
     R = len(answers)
+    if R < 2:
+        raise ShapeError(f"answers are of {R} network: two or more have a variance")
     mean = answers.mean(axis=0)
     variance = ((answers - mean[None]) ** 2).sum(axis=(0, 2)).mean() / (R - 1)
     bias_squared = ((mean - targets) ** 2).sum(axis=1).mean() - variance / R

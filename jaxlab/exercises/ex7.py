@@ -98,7 +98,8 @@ class Config(Recipe, RunConfig):
 
 
 QUICK = Config(channels=(16, 32, 64), epochs=6.0, batch_size=64, source="small", limit=2000)
-# What decides the bits of the result: a checkpoint goes on only where these are the same.
+# A checkpoint goes on only where these are the same. The machine, the number of devices and the
+# versions decide the last bits as well, and may change.
 DECISIVE = ("seed", "limit", "validation", *(field.name for field in fields(Recipe)))
 # Which images, where whether to go on is asked before they are loaded and have a digest.
 IMAGES = ("source", "mnist_dir", "tfds_manual_dir")
@@ -136,7 +137,11 @@ def defaults(options: Sequence[str]) -> Config:
     return Config(**_shallow(recipe), checkpoints=Path(folder))
 
 
-def is_unfinished(config: Config) -> bool:
+class OtherImagesError(OptionError):
+    """A checkpoint of a network that was trained on other images."""
+
+
+def has_checkpoint(config: Config) -> bool:
     """Whether a checkpoint of the very run that is asked for is there to go on from."""
     notes = saved_notes(Path(config.checkpoints or "checkpoints") / f"seed-{config.seed}")
     mine = _plain(config)
@@ -162,7 +167,7 @@ def run(config: Config) -> Result:
     # A source that was passed over is a problem where none was left but small MNIST.
     problems = [*sets.notes] if sets.served_by == "small" else []
     problems += _missing(train, sets.test)
-    guesses, held_out_accuracy, curves, compiled, trained = [], [], [], 0.0, 0.0
+    states, guesses, held_out_accuracy, curves, compiled, trained = [], [], [], [], 0.0, 0.0
     with terminal.progress("training", config.networks * config.steps(len(train.labels))) as bar:
         for n in range(config.networks):
             seed = config.seed + n
@@ -171,6 +176,7 @@ def run(config: Config) -> Result:
                 state, notes = _trained(
                     trainer, replace(config, seed=seed), _digest(train), reached
                 )
+            states.append(state)
             guesses.append(trainer.predict(state, sets.test.images))
             if len(held_out.labels):
                 right = trainer.predict(state, held_out.images) == held_out.labels
@@ -206,7 +212,7 @@ def run(config: Config) -> Result:
         title=f"A convolutional network on {_data_set(sets)}",
         config=config,
         numbers=numbers,
-        figures=_figures(numbers, curves, trainer, state, sets.test, guesses[0], wrong[:40]),
+        figures=_figures(numbers, curves, trainer, states[0], sets.test, guesses[0], wrong[:40]),
         summary=[
             ("images", sets.source),
             ("network", f"{_shape(config)}, {numbers['parameters']:,} parameters"),
@@ -215,7 +221,11 @@ def run(config: Config) -> Result:
                 for name, key in (("validation", "val"), ("test", "test"))
                 if f"{key}_accuracy" in numbers
             ),
-            ("misclassified", f"{len(wrong):,} of {len(truth):,} test images"),
+            (
+                "misclassified",
+                f"{len(wrong):,} of {len(truth):,} test images"
+                + (", by the first network" if config.networks > 1 else ""),
+            ),
             ("training", f"{numbers['train_seconds']:.1f} s a network, without compilation"),
             ("compilation", f"{compiled:.1f} s"),
             ("discussion", " ".join(numbers["discussion"])),
@@ -366,7 +376,8 @@ def discussion(
         f"{len(recipe.channels)} convolutions ({_shape(recipe)} channels) and one dense layer hold "
         f"{numbers['parameters']:,} parameters, {examples['train'] / numbers['parameters']:.2g} "
         "training images for each.",
-        f"Trained for {recipe.epochs:g} epochs of {examples['train']:,} images in "
+        f"Trained for {recipe.epochs:g} epoch{'' if recipe.epochs == 1 else 's'} of "
+        f"{examples['train']:,} images in "
         f"{numbers['train_seconds']:.1f} s, it misclassifies {wrong:,} of {examples['test']:,} "
         f"test images{' on average' if len(test['per_seed']) > 1 else ''}.",
     ]
@@ -389,8 +400,9 @@ def discussion(
     if mistakes.any():
         first, *others = np.argwhere(mistakes == mistakes.max())
         digit, taken_for = first
+        of_which = " of the first network" if len(test["per_seed"]) > 1 else ""
         sentences.append(
-            f"The most frequent mistake takes a {digit} for a {taken_for} "
+            f"The most frequent mistake{of_which} takes {digit} for {taken_for} "
             f"({mistakes.max()} of {counts[digit].sum():,})"
             + (f"; {len(others)} more are as frequent." if len(others) > 1 else
                "; one more is as frequent." if others else ".")
@@ -434,7 +446,7 @@ def _refuse_other_run(notes: dict[str, Any], saved: dict[str, Any], folder: Path
             "start anew without --resume"
         )
     if notes["images"] != saved.get("images"):
-        raise OptionError(
+        raise OtherImagesError(
             f"the checkpoint in {folder} was made with other training images than these: give "
             "--source or --mnist-dir as then, or start anew without --resume"
         )
@@ -492,8 +504,10 @@ def _shape(recipe: Recipe) -> str:
 def _option(options: Sequence[str], name: str) -> str | None:
     """The value of an option on a command line that is not parsed yet; of several, the last."""
     for i, word in reversed([*enumerate(options)]):
-        if word == name and i + 1 < len(options):
-            return options[i + 1]
-        if word.startswith(name + "="):
-            return word.removeprefix(name + "=")
+        option, equals, value = word.partition("=")
+        if option.replace("_", "-") == name:  # tyro takes either
+            if equals:
+                return value
+            if i + 1 < len(options):
+                return options[i + 1]
     return None

@@ -49,7 +49,8 @@ class GradientCheck:
 
     cost_diff: |J - J'| / |J + J'| of the cost that comes with the gradient and the cost that the
     witnesses differentiate. A gradient is right only as that of its own cost. analytic: false
-    where the complex step cannot be used, and was not, because the cost is not analytic.
+    where the complex step was left out because the cost is not analytic, or takes no complex
+    numbers; None where it was not asked, as with `full` above 2,000 parameters.
     mistakes: what is wrong, by name, where a known mistake explains the numbers to rounding.
     mine: block → the gradient under test. right: block → the gradient by the best witness, None
     where only some coordinates or directions were looked at. precision: "float64" or "float32".
@@ -60,7 +61,7 @@ class GradientCheck:
     diff: dict[str, float]
     taylor_order: float | None
     cost_diff: float
-    analytic: bool
+    analytic: bool | None
     mistakes: tuple[Mistake, ...] = ()
     mine: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     right: dict[str, np.ndarray | None] = field(default_factory=dict, repr=False, compare=False)

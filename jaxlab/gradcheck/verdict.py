@@ -121,7 +121,7 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
         diff=_whole(blocks, answers, g, exact),
         taylor_order=None if all(b.taylor_order is None for b in blocks) else whole_order,
         cost_diff=relative_difference(np.array([problem.own_J]), np.array([J0])),
-        analytic="complex_step" in answers[0].theirs and "complex_step" not in unfit,
+        analytic=None if two_point else "complex_step" in answers[0].theirs.keys() - unfit,
         mistakes=tuple(_named(problem, args, blocks, answers, mine, right, exact, m, precision)),
         mine=mine,
         right=right,

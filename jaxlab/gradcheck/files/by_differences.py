@@ -16,7 +16,9 @@ from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
 # ‖g - n‖ / ‖g + n‖ of a right block.
 RIGHT = {"float64": 1e-6, "float32": 2e-2}
 STEP = {"float64": 1e-3, "float32": 3e-2}
+# Of each array. Of a larger one that many are looked at, and all together along directions.
 MOST_COORDINATES = 60
+DIRECTIONS = 4
 
 
 def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Report) -> None:
@@ -34,23 +36,36 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
     rng = np.random.default_rng(0)
     dtype = call.dtype
     mine, right, at = {}, {}, {}
-    left_out, unseen = 0, []
+    left_out, unseen, notes = 0, [], []
     for i, (name, part) in enumerate(zip(names, parts, strict=True)):
         where = np.sort(rng.permutation(part.size)[:MOST_COORDINATES])
-        values, smooth = _differences(theirs, function, call, i, where, STEP[dtype])
+        whole = len(where) == part.size
+        moves = np.zeros((len(where), part.size))
+        moves[np.arange(len(where)), where] = 1
+        if not whole:
+            directions = rng.standard_normal((DIRECTIONS, part.size))
+            directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+            moves = np.concatenate([moves, directions])
+            notes.append(
+                f"of {name} {len(where)} of {part.size:,} numbers were looked at each, and all "
+                f"along {DIRECTIONS} directions"
+            )
+        values, smooth = _differences(theirs, function, call, i, moves, STEP[dtype])
         left_out += int((~smooth).sum())
-        if not smooth.any():
+        if part.size and not smooth.any():
             unseen.append(name)
             continue
-        full = len(where) == part.size
-        mine[name] = own[i].ravel()[where][smooth]
-        right[name], at[name] = values[smooth], part.ravel()[where][smooth]
-        report.blocks[name] = block_report([mine[name]], [right[name]], RIGHT[dtype])
-        if full and smooth.all():
+        slopes = moves @ own[i].ravel()
+        report.blocks[name] = block_report([slopes[smooth]], [values[smooth]], RIGHT[dtype])
+        seen = smooth[: len(where)]
+        mine[name], right[name] = slopes[: len(where)][seen], values[: len(where)][seen]
+        at[name] = part.ravel()[where][seen]
+        if whole and smooth.all():
             mine[name], right[name] = own[i].reshape(part.shape), values.reshape(part.shape)
             at[name] = part
     if left_out:
-        report.note = f"{left_out} parameters at a kink of J were left out"
+        notes.append(f"{left_out} parameters at a kink of J were left out")
+    report.note = "; ".join(notes)
     if unseen and not report.wrong:
         raise CheckError(
             f"J is not smooth anywhere along {', '.join(unseen)}: it jumps, or has too few digits "
@@ -64,8 +79,8 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
             report.reason = "No mistake that this checker knows explains the numbers."
 
 
-def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, where, h: float):
-    """∂J/∂θ at some coordinates of one array, by differences of fourth order; where J is smooth.
+def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, moves, h: float):
+    """∂J along moves of one array, one a row, by differences of fourth order; where J is smooth.
 
     At a kink (ReLU) two steps disagree.
     """
@@ -75,11 +90,12 @@ def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, where, h
     offsets = [-1, -0.5, -0.25, 0.25, 0.5, 1]
 
     def moved() -> Iterator[Any]:
-        for i in where:
+        for move in moves:
             for offset in offsets:
-                changed = [part.copy() for part in parts]
-                changed[leaf].ravel()[i] += offset * h
-                changed[leaf] = changed[leaf].astype(kind)
+                changed = [*parts]
+                changed[leaf] = (parts[leaf] + offset * h * move.reshape(parts[leaf].shape)).astype(
+                    kind
+                )
                 yield rebuilt(theta, iter(changed))
 
     results, error = theirs.call(
@@ -87,9 +103,9 @@ def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, where, h
     )
     if error:
         raise CheckError(f"{function['name']} fails at other parameters: {error.text}")
-    J = np.array([j for j, _ in results]).reshape(len(where), len(offsets)).T
+    J = np.array([j for j, _ in results]).reshape(len(moves), len(offsets)).T
     short = (8 * (J[4] - J[1]) - (J[5] - J[0])) / (6 * h)
     shorter = (8 * (J[3] - J[2]) - (J[4] - J[1])) / (3 * h)
-    scale = max(1e-300, float(np.abs(short).max()))
+    scale = max(1e-300, float(np.abs(short).max(initial=0.0)))
     smooth = np.abs(short - shorter) <= (1e-5 if h < 1e-2 else 1e-1) * scale
     return short, smooth

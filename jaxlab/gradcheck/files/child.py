@@ -119,14 +119,21 @@ def source_of(file: str) -> bytes:
         code = "".join(cell["source"]).splitlines()
         if cell["cell_type"] != "code" or "".join(code[:1]).startswith("%%"):
             continue
+        kept: list[str] = []
         for line in code:
-            start = line.lstrip()
-            lines.append(line.replace(start, "pass") if start[:1] in ("%", "!", "?") else line)
+            if (start := line.lstrip())[:1] in ("%", "!", "?"):
+                left_out = line.replace(start, "pass")
+                # Not in the middle of an expression, where a line may begin with % as well.
+                with contextlib.suppress(SyntaxError):
+                    ast.parse("\n".join([*kept, left_out]))
+                    line = left_out
+            kept.append(line)
+        lines += kept
     return "\n".join([*lines, ""]).encode()
 
 
 def only_defines(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.Assign):
+    if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
         if isinstance(statement.value, ast.Lambda):
             return True
         with contextlib.suppress(ValueError):

@@ -21,6 +21,7 @@ STATUS = {"right": 0, "wrong": 1, "unchecked": 2}
 LAYOUTS = [order + end for order in ORDERS for end in ("", "-columns")]
 COSTS = {name.replace(" ", "-"): name for name in LOSSES}
 WIDTH = 88
+MOST_SECONDS = 86_400
 
 DESCRIPTION = """\
 Is the gradient in FILE.py right? If not: which blocks are wrong, and which mistake is it?
@@ -84,8 +85,10 @@ def run(arguments: Sequence[str]) -> int:
         cost=_one_of("--cost", asked.cost, COSTS),
         seed=asked.seed,
     )
-    if not asked.seconds > 0:
-        raise OptionError(f"--seconds is {asked.seconds:g}: give a number above 0")
+    if not 0 < asked.seconds <= MOST_SECONDS:
+        raise OptionError(f"--seconds is {asked.seconds:g}: give a number above 0, a day at most")
+    if asked.seed < 0:
+        raise OptionError(f"--seed is {asked.seed}: it must be at least 0")
     if os.path.isdir(asked.target):
         return _folder(Path(asked.target), options, asked.seconds, asked.json, asked.csv)
     if asked.csv:

@@ -13,7 +13,7 @@ from jaxlab.gradcheck.files.by_differences import judge_by_differences
 from jaxlab.gradcheck.files.by_network import judge_by_network
 from jaxlab.gradcheck.files.calls import Call, Options
 from jaxlab.gradcheck.files.layouts import in_order, raw_leaves
-from jaxlab.gradcheck.files.process import Theirs
+from jaxlab.gradcheck.files.process import EndedError, Theirs
 from jaxlab.gradcheck.files.recognize import Recognised, find, is_alike, is_gradient
 from jaxlab.gradcheck.files.report import Report
 from jaxlab.gradcheck.files.roles import role_of
@@ -34,9 +34,16 @@ def check_file(file: Path, function: str, options: Options, seconds: float) -> R
         with Theirs(file, seconds) as theirs:
             _check(theirs, function, options, report)
     except CheckError as error:
-        report.verdict, report.reason = "unchecked", str(error)
-        report.blocks, report.mistakes = {}, []
+        _leave_unchecked(report, str(error))
+    except Exception as error:
+        # What a stranger's code answers knows no bounds, and of a folder the rest must be checked.
+        _leave_unchecked(report, f"a fault of jaxlab's own, {type(error).__name__}: {error}")
     return report
+
+
+def _leave_unchecked(report: Report, reason: str) -> None:
+    report.verdict, report.reason = "unchecked", reason
+    report.blocks, report.mistakes = {}, []
 
 
 def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
@@ -171,9 +178,9 @@ def _choose(theirs: Theirs, name: str, options: Options):
                 suitable.append((function, found, call))
             else:
                 reasons.append(f"{function['name']} returns (J, …), but … is no gradient")
+        except EndedError:
+            raise
         except CheckError as error:
-            if "seconds" in str(error) or "ended Python" in str(error):
-                raise
             reasons.append(str(error))
     # A cost that is known beats one that merely runs, a gradient built like the parameters others.
     alike = [s for s in suitable if is_alike(s[2], s[2].points[0], s[2].results[0][1])] or suitable

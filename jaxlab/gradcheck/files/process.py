@@ -21,6 +21,10 @@ MOST_CHARACTERS = 100_000_000
 _NOT_NUMBERS = "its process answers with something else than numbers"
 
 
+class EndedError(CheckError):
+    """The process has ended, or its time is over: nothing more can be asked."""
+
+
 class Failure(NamedTuple):
     """Why a call failed, and the line of the file that the function came to."""
 
@@ -130,18 +134,20 @@ class Theirs:
         try:
             line = self.lines.get(timeout=max(0.0, self.end - time.monotonic()))
         except queue.Empty:
-            raise CheckError(
+            raise EndedError(
                 f"not done after {self.seconds:g} seconds (an endless loop?); "
                 "--seconds gives it more"
             ) from None
         if line is None:
             status = self.process.wait()
             how = f"signal {-status}" if status < 0 else f"exit status {status}"
-            raise CheckError(f"its code ended Python in the middle ({how})")
+            raise EndedError(f"its code ended Python in the middle ({how})")
         try:
             reply = json.loads(line)
         except ValueError:
             raise CheckError(_NOT_NUMBERS) from None
+        if not isinstance(reply, dict):
+            raise CheckError(_NOT_NUMBERS)
         if "error" in reply:
             raise CheckError(f"the file cannot be run: {reply['error']}")
         return reply

@@ -9,7 +9,7 @@ from jaxlab.errors import CheckError
 ROLES = {
     "data": "x data inputs input images features xs a1 patches samples trainx",
     "target": "y labels targets target t ys label groundtruth outputs trainy yonehot",
-    "n_in": "ninput ninputs nin nx inputsize inputlayersize inputdim inputs_n visiblesize nvisible "
+    "n_in": "ninput ninputs nin nx inputsize inputlayersize inputdim inputsn visiblesize nvisible "
     "numinputs numinput nfeatures numfeatures d din",
     "n_hidden": "nhidden nh hiddensize hiddenlayersize hiddendim numhidden nhid h hidden "
     "hiddenunits nhiddenunits numhiddenunits",

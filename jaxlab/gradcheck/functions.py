@@ -27,6 +27,7 @@ from jaxlab.gradcheck.sums import norm
 # A cost with more operations than that is not compiled but called: compiling would take minutes.
 # Python loops over examples unroll to so many.
 MOST_OPERATIONS = 5_000
+CALLBACKS = {"pure_callback", "io_callback"}
 CUSTOM_RULES = ("custom_vjp_call", "custom_vjp_call_jaxpr", "custom_jvp_call")
 
 
@@ -80,15 +81,22 @@ def problem_of(
     names = block_names(params)
     leaves = _float_leaves(params)
     call, cost, J_and_grad = _cost_and_gradient(function, cost, params, args)
-    _refuse_other_numbers(J_and_grad, call(*_copies((params, *args))))
+    _refuse_other_numbers(J_and_grad, _detached(call(*_copies((params, *args)))))
     own_J, grads = _scalar(J_and_grad[0]), _like(params, J_and_grad[1])
     _check_form(params, grads, names)
+    _refuse_unseen(params, grads)
     grad_leaves = _floats_only(params, grads)
     called = own_J if cost is None else _scalar(cost(*_copies((params, *args))))
     cost = CostPart(function) if cost is None else cost
-    J, theta, data, rules = _traced(cost, params, args)
+    J, theta, data, rules, in_float32 = _traced(cost, params, args)
     J0, autograd, refusal = (called, None, "") if J is None else _autograd(J, theta, data, rules)
-    rtol = 1e-4 if dtype == "float32" else 1e-9
+    if (
+        autograd is not None
+        and not np.isfinite(autograd).all()
+        and all(np.isfinite(np.asarray(leaf)).all() for leaf in (J0, *grad_leaves))
+    ):  # as of p log p at p = 0, which derivatives are written by hand for
+        autograd, refusal = None, "it is not finite at these parameters"
+    rtol = 1e-4 if dtype == "float32" or in_float32 else 1e-9
     if J is None or not np.isclose(J0, called, rtol=rtol, atol=0, equal_nan=True):
         # Not traced; or traced it is another function, as where it counts its calls.
         J, data, J0, autograd, refusal = _plain(cost, params, args), [], called, None, ""
@@ -106,7 +114,7 @@ def problem_of(
         J0,
         autograd,
         refusal,
-        float32_cost=dtype == "float32" or _in_float32(J0, J, theta, data),
+        float32_cost=dtype == "float32" or in_float32 or _in_float32(J0, J, theta, data),
         float32_gradient=dtype == "float32"
         or is_float32(np.concatenate([np.ravel(np.asarray(leaf)) for leaf in grad_leaves])),
     )
@@ -127,23 +135,29 @@ def _cost_and_gradient(function, cost, params, args):
     function returns here."""
 
     def called(call, cost):
-        return call, cost, call(*_copies((params, *args)))
+        return call, cost, _detached(call(*_copies((params, *args))))
 
     if isinstance(function, tuple | list) and len(function) == 2 and all(map(callable, function)):
         J, grad = function
-        return called(lambda *args: (J(*args), grad(*_copies(args))), cost or J)
+        return called(lambda *args: (J(*_copies(args)), grad(*_copies(args))), cost or J)
     if not callable(function):
         raise CheckError(
             f"{function!r} cannot be called: pass a function that returns (cost, gradient), a "
             "pair of functions, or a function with a jax.custom_vjp"
         )
+    out = _detached(function(*_copies((params, *args))))
     if isinstance(_unwrapped(function), RULED):
-        return called(jax.value_and_grad(function), cost or Primal(function))
-    out = function(*_copies((params, *args)))
+        if isinstance(out, tuple | list) or np.size(out) != 1:
+            raise CheckError(
+                "the function with a derivative rule returns more than one number: check a sum of "
+                "them with fixed random weights, jax.jit(lambda x: (weights * f(x)).sum())"
+            )
+        return called(jax.value_and_grad(function, allow_int=True), cost or Primal(function))
     if isinstance(out, tuple | list) and len(out) == 2:
         return function, cost, out
-    if np.size(out) == 1 and _traced(function, params, args)[3]:
-        return called(jax.value_and_grad(function), cost or function)
+    is_number = not isinstance(out, tuple | list | Mapping) and np.size(out) == 1
+    if is_number and _traced(function, params, args)[3]:
+        return called(jax.value_and_grad(function, allow_int=True), cost or function)
     what = f"{len(out)} values" if isinstance(out, tuple | list) else f"one {type(out).__name__}"
     raise CheckError(
         f"the function returns {what}, not the two of (cost, gradient): return both, or pass a "
@@ -190,9 +204,27 @@ def _refuse_other_numbers(first, second) -> None:
 
 
 def _scalar(J: Any) -> float:
+    J = _detached(J)
+    if not isinstance(J, float | int | np.generic | np.ndarray | jax.Array):
+        raise CheckError(
+            f"the cost is a {type(J).__name__}: it must be one number, without anything beside it "
+            "(has_aux)"
+        )
     if np.size(J) != 1:
         raise CheckError(f"the cost has shape {np.shape(J)}: it must be one number")
-    return float(np.asarray(J).reshape(()))
+    value = np.asarray(J).reshape(())
+    if not (value.dtype.kind in "biu" or jnp.issubdtype(value.dtype, jnp.floating)):
+        raise CheckError(f"the cost has dtype {value.dtype}: it must be a real number")
+    return float(value)
+
+
+def _detached(tree: Any) -> Any:
+    """The tree with PyTorch's tensors as NumPy's arrays."""
+
+    def convert(leaf):
+        return leaf.detach().cpu().numpy() if hasattr(leaf, "detach") else leaf
+
+    return jax.tree.map(convert, tree)
 
 
 # --- params and gradient ---
@@ -257,6 +289,25 @@ def _check_form(params, grads, names) -> None:
         if np.shape(p) != np.shape(d):
             hint = ": is it transposed?" if np.shape(p) == np.shape(d)[::-1] else ""
             raise ShapeError(f"{name} has shape {np.shape(p)}, its gradient {np.shape(d)}{hint}")
+
+
+def _refuse_unseen(params, grads) -> None:
+    """Raises `CheckError` for a gradient of what is not looked at, or one that is not real."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    for (path, p), g in zip(paths, jax.tree.leaves(grads), strict=True):
+        if getattr(g, "dtype", None) == jax.dtypes.float0 or not isinstance(
+            g, float | int | complex | np.ndarray | np.generic | jax.Array
+        ):
+            continue
+        name = jax.tree_util.keystr(path, simple=True, separator=".") or "theta"
+        if not _is_float(p) and jnp.issubdtype(jnp.result_type(g), jnp.number) and np.any(g):
+            kind = getattr(p, "dtype", type(p).__name__)
+            raise CheckError(
+                f"{name} is {kind}, and only floating-point numbers are checked: pass it as floats "
+                "(a complex one as two), or leave its gradient zero"
+            )
+        if np.iscomplexobj(g) and np.any(np.imag(g)):
+            raise CheckError(f"the gradient of {name} is complex, its parameters are real")
 
 
 def _floats_only(params, grads) -> list[Any]:
@@ -325,7 +376,8 @@ def _flat_cost(cost, structure, shapes, fixed, arg_structure, rest, is_data):
             for leaf, shape in zip(fixed, shapes, strict=True)
         ]
         arrays = iter(_arrays_to(theta.dtype, data))
-        arg_leaves = [next(arrays) if d else leaf for leaf, d in zip(rest, is_data, strict=True)]
+        kept = _copies(rest)  # a function may write into what it is given
+        arg_leaves = [next(arrays) if d else leaf for leaf, d in zip(kept, is_data, strict=True)]
         params = jax.tree.unflatten(structure, leaves)
         return jnp.reshape(cost(params, *jax.tree.unflatten(arg_structure, arg_leaves)), ())
 
@@ -343,18 +395,25 @@ def _is_numeric(leaf: Any) -> bool:
 
 
 def _traced(cost, params, args):
-    """J, θ, data and the derivative rules inside J; J is None where JAX cannot trace the cost."""
+    """J, θ, data, the derivative rules inside J, and whether it rounds to fewer digits than θ has.
+
+    J is None where JAX cannot trace the cost.
+    """
     for data_traced in (True, False):
         J, theta, data = flat_problem(cost, params, args, data_traced=data_traced)
         try:
             jaxpr = numerical.trace(J, theta, data).jaxpr
         except Exception:  # whatever a stranger's function does with a tracer
             continue
-        primitives = _primitives(jaxpr)
-        if len(primitives) > MOST_OPERATIONS or "pure_callback" in primitives:
+        primitives = [equation.primitive.name for equation in numerical.equations(jaxpr)]
+        if len(primitives) > MOST_OPERATIONS or not CALLBACKS.isdisjoint(primitives):
             break
-        return J, theta, data, frozenset(primitives) & frozenset(CUSTOM_RULES)
-    return None, theta, data, frozenset()
+        moved = numerical.moved_equations(jaxpr, [True] + [False] * len(data))
+        kinds = {var.aval.dtype for equation in moved for var in equation.outvars}
+        fewer = any(jnp.issubdtype(kind, jnp.floating) and kind.itemsize < 8 for kind in kinds)
+        rules = frozenset(primitives) & frozenset(CUSTOM_RULES)
+        return J, theta, data, rules, fewer and theta.dtype == np.float64
+    return None, theta, data, frozenset(), False
 
 
 def _autograd(J, theta, data, rules) -> tuple[float, np.ndarray | None, str]:
@@ -370,19 +429,6 @@ def _autograd(J, theta, data, rules) -> tuple[float, np.ndarray | None, str]:
         except Exception as error:  # of a while_loop, or of a primitive without a derivative
             refusal = str(error).partition("\n")[0]
     return numerical.cost_at(J, theta, data), None, refusal
-
-
-def _primitives(jaxpr) -> list[str]:
-    names = []
-    for equation in jaxpr.eqns:
-        names.append(equation.primitive.name)
-        for inner in jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")
-        ):
-            inner = getattr(inner, "jaxpr", inner)
-            if hasattr(inner, "eqns"):
-                names += _primitives(inner)
-    return names
 
 
 def _plain(cost, params, args) -> numerical.PlainCost:

@@ -37,6 +37,13 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
             "jax.grad was left out: it would follow a derivative rule written by hand inside the "
             "cost (custom_vjp or custom_jvp)."
         )
+    other = [b.name for b in blocks if not b.ok and "autograd" in b.diff.keys() - {*b.objections}]
+    if other:
+        notes.append(
+            f"In {', '.join(other)} jax.grad agrees with the gradient, and J itself does not: part "
+            "of it is computed in fewer digits, ends by a tolerance (a solver), or is hidden from "
+            "jax.grad (stop_gradient)."
+        )
     if directions := max((b.directions for b in blocks if b.checked), default=0):
         along = "a random direction" if directions == 1 else f"{directions} random directions"
         notes.append(
@@ -77,7 +84,7 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
     if undefined:
         notes.append(
             f"At {undefined} places the parameters lie on a kink, where the derivatives on both "
-            "sides differ: the gradient lies between them, which is right."
+            "sides differ: the gradient lies between them, and passes for right."
         )
     return notes
 

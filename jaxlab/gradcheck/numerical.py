@@ -7,7 +7,8 @@ of coordinates, or directions, one a row. Work in float64 (`jax.enable_x64`): in
 has seven digits, and the difference of two costs keeps two or three of them.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Var
 from jaxtyping import Array, Float, Inexact, Integer
 
 from jaxlab.precision import every_digit
@@ -45,6 +47,8 @@ TAYLOR_STEPS = (1e-3, 1e-4, 1e-5)
 # in a processor's cache. 784-25-10 takes 1.15 times as long with three times that.
 MOST_NUMBERS_AT_ONCE = 5 << 17
 MOST_COORDINATES_AT_ONCE = 256
+# The same for the largest array that a cost computes on the way, of which several may be held.
+MOST_NUMBERS_ON_THE_WAY = 1 << 22
 # How many such chunks one call of the compiled loop does, before the progress bar hears of it.
 CHUNKS_PER_CALL = 64
 
@@ -140,6 +144,39 @@ def cost_and_autograd(J: FlatCost, theta: Theta, data: Data) -> tuple[Any, Theta
 def trace(J: FlatCost, theta: Theta, data: Data) -> Any:
     """What J does, as JAX sees it (a jaxpr); traced once, for `cost_at` as well."""
     return _cost.trace(J, theta, data).jaxpr
+
+
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """Every operation in a jaxpr, those inside of others too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in _inside(equation):
+            yield from equations(inner)
+
+
+def moved_equations(jaxpr: Any, moved: Sequence[bool]) -> Iterator[Any]:
+    """Every operation that depends on those arguments of a jaxpr that are `moved`."""
+    depend = {var for var, moves in zip(jaxpr.invars, moved, strict=True) if moves}
+    for equation in jaxpr.eqns:
+        moves = [isinstance(var, Var) and var in depend for var in equation.invars]
+        if any(moves):
+            depend |= {*equation.outvars}
+            yield equation
+            for inner in _inside(equation):
+                same = equation.primitive.name in ("jit", "pjit")
+                yield from moved_equations(inner, moves) if same else equations(inner)
+
+
+def _inside(equation: Any) -> list[Any]:
+    """The jaxprs in an operation: of a call, a loop, a branch."""
+    values = jax.tree.leaves([*equation.params.values()], is_leaf=lambda v: hasattr(v, "eqns"))
+    return [getattr(value, "jaxpr", value) for value in values if hasattr(value, "eqns")]
+
+
+def _numbers_on_the_way(J: FlatCost, theta: Theta, data: Data) -> int:
+    """In the largest array that J computes from θ."""
+    depends = moved_equations(trace(J, theta, data).jaxpr, [True] + [False] * len(data))
+    return max((math.prod(var.aval.shape) for e in depends for var in e.outvars), default=1)
 
 
 def takes_complex(J: FlatCost, theta: Theta, data: Data) -> bool:
@@ -264,7 +301,11 @@ def _plain_step(theta, move, h) -> np.ndarray:
 
 def _in_chunks(program, J, theta, data, moves, steps, points, advance) -> np.ndarray:
     """The program's rows for all moves; it takes (chunks, moves in a chunk, …) at a time."""
-    most = min(MOST_COORDINATES_AT_ONCE, MOST_NUMBERS_AT_ONCE // (theta.size * points))
+    most = min(
+        MOST_COORDINATES_AT_ONCE,
+        MOST_NUMBERS_AT_ONCE // (theta.size * points),
+        MOST_NUMBERS_ON_THE_WAY // (_numbers_on_the_way(J, theta, data) * points),
+    )
     chunk = max(min(most, len(moves)), 1)
     calls = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)
     chunks = -(-len(moves) // (chunk * calls))

@@ -12,7 +12,10 @@ Numbers = np.ndarray | np.number | float
 
 def norm(v: Numbers) -> np.floating:
     """‖v‖ over all numbers of an array of any shape."""
-    return np.sqrt(inner(v, v))
+    squared = inner(v, v)
+    if squared == np.inf and np.isfinite(largest := np.max(np.abs(v))):
+        return largest * norm(v / largest)  # only the squares are too large
+    return np.sqrt(squared)
 
 
 def inner(a: Numbers, b: Numbers) -> np.number:

@@ -88,7 +88,11 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
         everywhere = (g[spans[i]], exact[spans[i]]) if few and exact is not None else None
         in_part = few
         block = judged(answer, order, few, everywhere)
-        if few and (not answer.judged.all() or (exact is None and not block.ok)):
+        # Of a mistake `jax.grad` knows each coordinate; the others object where a step is too long.
+        if few and (
+            not answer.judged.all()
+            or (not block.ok and (exact is None or "autograd" not in block.objections))
+        ):
             seconds = _seconds(problem, block.size)
             if full is None and seconds > DETAIL_SECONDS:
                 if not answer.judged.any():
@@ -104,7 +108,8 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
                 block = judged(answers[i], order, in_part, everywhere)
         # A remainder bends over a kink as well: differences with short steps see what it is.
         if block.objections == ("taylor_order",):
-            again = answer if few else ask(_within(directions, spans[i]))
+            seen = few or picks[i].size == block.size
+            again = answer if seen else ask(_within(directions, spans[i]))
             if judged(again, None, in_part, None).ok:
                 block = judged(answers[i], None, in_part, everywhere)
         blocks.append(block)
@@ -243,7 +248,7 @@ def _orders(problem, J0, answers, directions) -> tuple[list[float | None], float
 def _named(problem, args, blocks, answers, mine, right, exact, m, precision) -> list[Mistake]:
     """The mistakes by name, in the blocks that are wrong and known whole."""
     wrong = {b.name: a for b, a in zip(blocks, answers, strict=True) if not b.ok}
-    known = [name for name in wrong if right[name] is not None]
+    known = [n for n in wrong if right[n] is not None and np.isfinite(right[n]).all()]
     if not known:
         return []
     tolerance = precision.naming

@@ -297,3 +297,26 @@ def test_a_public_name_is_looked_up_once(monkeypatch):
     monkeypatch.delitem(vars(jaxlab), "cost_and_grad", raising=False)
     assert jaxlab.cost_and_grad is backprop.cost_and_grad
     assert vars(jaxlab)["cost_and_grad"] is backprop.cost_and_grad
+
+
+@pytest.mark.parametrize(
+    ("sizes", "mean", "text"),
+    [
+        ((8,), None, "two layers or more"),
+        ((8, 0, 3), None, "two layers or more, from 1"),
+        ((8, 3), np.full((3, 1), 0.5), r"must be \(3,\)"),
+        ((8, 3), np.full(1, 0.5), r"must be \(3,\)"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused(sizes, mean, text):
+    with pytest.raises(ShapeError, match=text):
+        jaxlab.initialize(0, sizes, mean_output=mean)
+
+
+def test_predict_refuses_what_does_not_fit():
+    params = jaxlab.initialize(0, (4, 3))
+    assert jaxlab.predict(params, np.ones((2, 4), np.float32)).shape == (2, 3)
+    with pytest.raises(ShapeError, match="W1 has 4 columns, x has 5 columns"):
+        jaxlab.predict(params, np.ones((2, 5), np.float32))
+    with pytest.raises(ShapeError, match="one example a row"):
+        jaxlab.predict(params, np.ones(4, np.float32))

@@ -513,3 +513,174 @@ def test_a_pytorch_module():
 
     with pytest.raises(CheckError, match="not deterministic"):
         check_gradients(dropout, params, x, labels)
+
+
+# --- what functions do to their arguments, and what they return ---
+
+
+def test_what_a_function_writes_into_stays_as_it_was():
+    pixels, theta = 255 * X, THETA[1:]
+
+    def in_place(theta, X, y):
+        X /= 255
+        y -= 0.5
+        a = np.tanh(X @ theta)
+        e = a - y
+        return float(e @ e) / 7, 2 * X.T @ (e * (1 - a * a)) / 7
+
+    before = pixels.copy(), TARGET.copy()
+    assert check_gradients(in_place, theta, pixels, TARGET)
+    pair = (lambda *args: in_place(*args)[0], lambda *args: in_place(*args)[1])
+    assert check_gradients(pair, theta, pixels, TARGET)
+    np.testing.assert_array_equal(before[0], pixels)
+    np.testing.assert_array_equal(before[1], TARGET)
+
+
+@jax.custom_vjp
+def squares(x):
+    return x**2
+
+
+squares.defvjp(lambda x: (x**2, x), lambda x, dy: (2 * x * dy,))
+POINT = np.array([0.3, 0.7, -0.2])
+REFUSED = {
+    "three values": (lambda p: ((p**2).sum(), 2 * p, 0.5), POINT, "returns 3 values"),
+    "a cost with more beside it": (
+        jax.value_and_grad(lambda p: ((p**2).sum(), p), has_aux=True), POINT, "cost is a tuple",
+    ),
+    "no cost": (lambda p: (None, p), POINT, "cost is a NoneType"),
+    "a complex cost": (lambda p: ((p**2).sum() + 0j, 2 * p), POINT, "must be a real number"),
+    "a complex gradient": (lambda p: ((p**2).sum(), 2 * p + 1j), POINT, "theta is complex"),
+    "a rule of many outputs": (squares, POINT, r"\(weights \* f\(x\)\)\.sum\(\)"),
+    "the gradient of integers": (
+        lambda p: ((p["W"] * p["b"]).sum(), {"W": p["b"] + 9, "b": p["W"]}),
+        {"W": np.arange(3), "b": POINT}, "W is int64",
+    ),
+    "the gradient of complex numbers": (
+        lambda p: ((abs(p["W"]) ** 2).sum() + p["b"].sum(), {"W": p["W"], "b": np.ones(3)}),
+        {"W": 1j * POINT, "b": POINT}, "W is complex128",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_no_cost_and_gradient_is_refused_in_a_sentence(what):
+    function, params, text = REFUSED[what]
+    with pytest.raises(CheckError, match=text):
+        check_gradients(function, params)
+
+
+def test_a_rule_beside_integers_and_a_callback_in_order():
+    @jax.custom_vjp
+    def power(p):
+        return (p["w"] ** p["n"]).sum()
+
+    power.defvjp(
+        lambda p: (power(p), p),
+        lambda p, dJ: ({"w": dJ * p["n"] * p["w"] ** (p["n"] - 1), "n": None},),
+    )
+    assert check_gradients(power, {"w": POINT, "n": 3})
+
+    result = jax.ShapeDtypeStruct((), np.float64)
+
+    def sine(p):
+        return jax.experimental.io_callback(np.sin, result, p[0], ordered=True)
+
+    check = check_gradients((sine, lambda p: np.cos(p)), np.array([0.3]))
+    assert check
+    assert check.diff.keys() == {"finite_difference"}
+
+
+def test_tensors_are_taken_as_they_are():
+    torch = pytest.importorskip("torch")
+
+    def cost_and_grad(p):
+        tensor = torch.tensor(p, requires_grad=True)
+        J = (tensor**3).sum()
+        J.backward()
+        return J, tensor.grad
+
+    assert check_gradients(cost_and_grad, POINT)
+    assert not check_gradients(lambda p: (cost_and_grad(p)[0], 2 * p), POINT)
+
+
+# --- scales and digits ---
+
+
+def steep(p, x, y):
+    return jnp.mean((jax.nn.sigmoid(x * p[0]) - y) ** 2)
+
+
+@pytest.mark.parametrize("p", [1e-5, 1e-4, 1e-3])
+def test_steps_follow_small_parameters(p):
+    theta = np.array([p, 0.5])
+    for log in (jnp.log, np.log):
+
+        def J_and_gradient(t, log=log, factor=1.0):
+            return -log(t).sum(), -factor / t
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, of the logarithm of a longer step
+            assert check_gradients(J_and_gradient, theta)
+            wrong = check_gradients(partial(J_and_gradient, factor=1.01), theta)
+        assert wrong.wrong == ("theta",)
+        assert [mistake.id for mistake in wrong.mistakes] == ["factor"]
+        assert not any("kink" in note for note in wrong.notes)
+
+
+def test_inputs_that_nobody_scaled():
+    salary = np.stack([np.ones(200), RNG.normal(5e4, 2e4, 200)], axis=1)
+    bought = 1.0 * (RNG.random(200) < 0.5)
+
+    def logistic(theta, X, y):
+        z = X @ theta
+        return jnp.mean(jnp.logaddexp(0, z) - y * z), X.T @ (jax.nn.sigmoid(z) - y) / len(y)
+
+    check = check_gradients(logistic, np.array([-1.0, 2e-5]), salary, bought)
+    assert check, str(check)
+    assert check.diff["autograd"] < 1e-12
+    assert check.diff["finite_difference"] < 1e-9
+
+
+@pytest.mark.parametrize("factor", [1, 0.999, 0.9])
+def test_a_cost_that_bends_within_a_step_is_no_kink(factor):
+    x, y = 1e6 * RNG.standard_normal(20), RNG.standard_normal(20)
+
+    def gradient(*args):
+        return factor * jax.grad(steep)(*args)
+
+    check = check_gradients((steep, gradient), np.array([7e-7]), x, y)
+    assert bool(check) is (factor == 1), str(check)
+    assert not any("kink" in note for note in check.notes)
+
+
+@pytest.mark.parametrize("gradient", [jax.grad, lambda J: lambda *args: 1.01 * jax.grad(J)(*args)])
+def test_a_part_in_float32_is_judged_by_the_digits_that_it_has(gradient):
+    def J(w, X, y):
+        a = jnp.tanh(X.astype(jnp.float32) @ w.astype(jnp.float32))
+        J = jnp.mean((a - y.astype(jnp.float32)) ** 2)
+        return J.astype(w.dtype) + 5e-3 * (w**2).sum()
+
+    check = check_gradients((J, gradient(J)), THETA[1:], X, TARGET)
+    assert bool(check) is (gradient is jax.grad), str(check)
+    assert check.precision == "float32"
+
+
+def test_a_gradient_by_hand_where_jax_has_none():
+    @jax.custom_vjp
+    def entropy(p):
+        return jnp.where(p > 0, p * jnp.log(p), 0.0).sum()
+
+    def derivative(p, dJ):
+        return (dJ * jnp.where(p > 0, jnp.log(jnp.where(p > 0, p, 1)) + 1, 0.0),)
+
+    entropy.defvjp(lambda p: (entropy(p), p), derivative)
+    check = check_gradients(entropy, np.array([-1.0, 0.5]))
+    assert check
+    assert "autograd" not in check.diff
+    assert any("is not finite at these parameters" in note for note in check.notes)
+
+
+def test_numbers_whose_squares_are_too_large():
+    assert check_gradients(lambda p: (1e180 * (p**2).sum(), 2e180 * p), POINT)
+    assert not check_gradients(lambda p: (1e180 * (p**2).sum(), 3e180 * p), POINT)

@@ -11,7 +11,8 @@ from pathlib import Path
 import planted_networks as planted
 import pytest
 
-from jaxlab.gradcheck.files import roles
+from jaxlab.gradcheck.files import judge, roles
+from jaxlab.gradcheck.files.calls import Options
 
 RIGHT = planted.write("rows", planted.SQUARED)
 KEYS = {"file", "function", "verdict", "cost", "layout", "blocks", "mistakes", "reason", "note"}
@@ -108,7 +109,7 @@ def test_names_and_options_that_do_not_exist(jaxlab, check, tmp_path):
     assert "there is no file" in jaxlab("check", "nowhere.py", status=2).stdout
     for option, value in (
         ("--sizes", "8"), ("--sizes", "a,b"), ("--layout", "x"), ("--cost", "x"),
-        ("--seconds", "0"), ("--csv", "x.csv"),
+        ("--seconds", "0"), ("--seconds", "inf"), ("--seed", "-1"), ("--csv", "x.csv"),
     ):  # fmt: skip
         assert option in jaxlab("check", "theirs.py", option, value, status=2).stderr
     (tmp_path / "empty").mkdir()
@@ -357,3 +358,73 @@ def test_names_of_arguments():
         "weight_decay": "decay", "wumpus": None,
     }.items():  # fmt: skip
         assert roles.role_of(name) == role
+
+
+# A cost that the lab has none of, with as many parameters as are looked at in part.
+UNKNOWN = """
+import numpy as np
+
+def cost(params, X, y):
+    W = params["W"]
+    e = np.tanh(X @ W.T) - y
+    grad = 3 * (e ** 2 * (1 - np.tanh(X @ W.T) ** 2)).T @ X
+    grad[7, 3:8] *= FACTOR
+    return (e ** 3).sum(), {"W": grad}
+
+def example():
+    rng = np.random.default_rng(0)
+    return {"W": rng.standard_normal((20, 30)) / 6}, rng.random((9, 30)), rng.random((9, 20))
+"""
+
+
+def test_what_is_looked_at_in_part_is_looked_at_as_a_whole_too(check):
+    report = check(UNKNOWN.replace("FACTOR", "1"), "--json", status=0)
+    assert (
+        "of W 60 of 600 numbers were looked at each, and all along 4 directions" in report["note"]
+    )
+    report = check(UNKNOWN.replace("FACTOR", "1.5"), "--json", status=1)
+    assert not report["blocks"]["W"]["ok"]
+
+
+HOSTILE = """
+import os
+for fd in range(3, 40):
+    try:
+        os.write(fd, b"5\\n")
+    except OSError:
+        pass
+"""
+EMPTY = """
+import numpy as np
+
+def cost(params, X):
+    return (params["W"] ** 2).sum(), {"W": 2 * params["W"], "b": params["b"]}
+
+def example():
+    return {"W": np.ones(3), "b": np.zeros(0)}, np.ones((2, 3))
+"""
+
+
+def test_one_file_is_no_obstacle_to_the_others(jaxlab, tmp_path):
+    folder = tmp_path / "handins"
+    folder.mkdir()
+    waits = "def wait(params, foo, bar, seconds):\n    pass\n"
+    files = {"a.py": HOSTILE + RIGHT, "b.py": EMPTY, "c.py": waits + RIGHT, "d.py": RIGHT}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    done = jaxlab("check", "handins", "--csv", "table.csv", status=2)
+    rows = list(csv.DictReader((tmp_path / "table.csv").open()))
+    verdicts = {row["file"]: row["verdict"] for row in rows}
+    assert verdicts == {"a.py": "unchecked", "b.py": "right", "c.py": "right", "d.py": "right"}
+    assert "4 files: 3 right, 1 unchecked" in done.stdout
+
+
+def test_a_fault_of_the_checker_is_no_verdict(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(judge, "_check", fail)
+    (tmp_path / "mine.py").write_text(RIGHT)
+    report = judge.check_file(tmp_path / "mine.py", "", Options(), 20.0)
+    assert report.verdict == "unchecked"
+    assert report.reason == "a fault of jaxlab's own, ZeroDivisionError: planted"

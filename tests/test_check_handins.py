@@ -123,6 +123,7 @@ ENDS = {
 CELLS = [
     ("markdown", ["# Lab 3"]), ("code", ["%matplotlib inline\n", "!pip install numpy"]),
     ("code", ["%%bash\n", "exit 1"]), ("code", RIGHT.splitlines(keepends=True)),
+    ("code", ["%time x = 1\n", "print('%s'\n", "      % 3)"]),
     ("code", ["if True:\n", "    %time x = 1\n", "np.load('nowhere.npy')"]),
 ]  # fmt: skip
 # A notebook of deeplearning.ai on gradient checking, with its two mistakes.
@@ -172,6 +173,8 @@ FILES = {
        for i in WRONG_TOO},
     **{f"end{i}.py": f"{RIGHT}\n{end}\n" for i, (end, _) in enumerate(ENDS.values())},
     "start.py": f"import numpy as np\ninput()\nrate = 0.1\n{RIGHT}",
+    "annotated.py": "import numpy as np\ninput()\nTWO: float = 2\n"
+    + RIGHT.replace("2 * m", "TWO * m"),
     "shape.py": RIGHT.replace("cost, dW1", "cost, dW1.T"),
     "shape_and_factor.py": RIGHT.replace("cost, dW1", "cost, dW1.T").replace("db2,", "2 * db2,")
     .replace(", db2", ", 2 * db2"),
@@ -294,6 +297,10 @@ def test_the_reason_is_that_of_the_call_that_came_furthest(reports):
 
 def test_a_file_may_not_take_all_the_memory(reports):
     assert (reports["memory.py"]["verdict"], reports["memory.py"]["note"]) == ("right", "")
+
+
+def test_a_constant_with_a_type_below_what_failed(reports):
+    assert reports["annotated.py"]["verdict"] == "right"
 
 
 def test_a_notebook(reports):

@@ -1,10 +1,12 @@
 """The network of exercise 7: its hand-written convolution, its training, its checkpoints."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -406,6 +408,37 @@ def test_a_damaged_checkpoint_is_refused(images, standard_promotion, tmp_path):
         saved_notes(tmp_path)
 
 
+def test_what_another_run_is_saving_is_left_alone(images, standard_promotion, tmp_path):
+    trainer = Trainer(TINY, *images, seed=0)
+    saved = Checkpoints(tmp_path)
+    saved.save(trainer.start(), {})
+    saved.close()
+    (tmp_path / "5.orbax-checkpoint-tmp-0").mkdir()
+    evaluated = Checkpoints(tmp_path)
+    assert int(evaluated.latest(trainer.start())[0].step) == 0
+    evaluated.close()
+    assert (tmp_path / "5.orbax-checkpoint-tmp-0").exists()
+    trained = Checkpoints(tmp_path)
+    with trained.claimed():
+        trained.latest(trainer.start())
+        trained.close()
+    assert not (tmp_path / "5.orbax-checkpoint-tmp-0").exists()
+
+
+def test_old_checkpoints_stay_where_there_is_no_room_for_new_ones(
+    images, standard_promotion, tmp_path, monkeypatch
+):
+    trainer = Trainer(TINY, *images, seed=0)
+    saved = Checkpoints(tmp_path)
+    saved.save(trainer.start(), {"step": 0})
+    saved.close()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    anew = Checkpoints(tmp_path, fresh=True)
+    with pytest.raises(OutputError, match="make room"):
+        anew.save(trainer.start(), {})
+    assert saved_notes(tmp_path) == {"step": 0}
+
+
 def test_a_checkpoint_that_cannot_be_saved_says_so(images, standard_promotion, tmp_path):
     (tmp_path / "file").write_text("in the way")
     trainer = Trainer(TINY, *images, seed=0)
@@ -442,6 +475,11 @@ def test_of_several_presets_the_last_counts(first, last):
     config, _, _ = command.parse("ex7", ex7, [*first, *last])
     assert config.preset == "fast"
     assert all(getattr(config, name) == value for name, value in vars(ex7.PRESETS["fast"]).items())
+
+
+def test_options_may_be_spelled_with_underscores():
+    assert ex7.defaults(["--quick", "--mnist_dir", "mine"]).source == "auto"
+    assert ex7.defaults(["--quick", "--mnist_dir=mine"]).source == "auto"
 
 
 def test_a_smoke_run_takes_the_images_that_are_named():

@@ -256,3 +256,10 @@ def test_a_wrong_gradient_that_is_no_number_can_be_reported():
     said = " ".join(CONTENT["ex1"](numbers, config)["text"]["discussion"])
     assert "not below" in said
     assert "W1 is WRONG" in said
+
+
+def test_exercise_1_has_every_witness_whatever_the_size():
+    numbers = ex1.run(ex1.Config(inputs=100, hidden=20, examples=10)).numbers
+    for witness in ("finite_difference", "complex_step", "autograd"):
+        assert numbers[f"diff_{witness}"] < 1e-9
+    assert numbers["blocks"]["W1"]["checked"] == 2_000

@@ -1,6 +1,7 @@
 """The numerical witnesses by themselves: costs whose derivatives are known to the last digit."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -178,3 +179,25 @@ def test_a_remainder_below_rounding_is_not_seen():
 
 def partial_order(J, directions):
     return lambda g: numerical.taylor_order(J, THETA, (), np.array(g, float), directions)
+
+
+def test_what_is_held_at_once_is_bounded_by_what_the_cost_computes(monkeypatch):
+    def J(theta, data):
+        x, y = data
+        return jnp.mean((jax.nn.sigmoid(x.T @ theta.reshape(7, 5)) - y) ** 2)
+
+    rng = np.random.default_rng(0)
+    theta, data = rng.standard_normal(35), [rng.random((7, 900)), rng.random((900, 5))]
+    assert numerical._numbers_on_the_way(J, theta, data) == 900 * 5  # not x, which stays
+    whole = numerical.costs_along(J, theta, data, np.arange(35), 1e-3 * numerical.CENTRAL)
+    monkeypatch.setattr(numerical, "MOST_NUMBERS_ON_THE_WAY", 3 * 4 * 900 * 5)
+    sizes = []
+    monkeypatch.setattr(
+        numerical, "_costs_along",
+        lambda J, theta, data, moves, offsets, call=numerical._costs_along: (
+            sizes.append(moves.shape[1]) or call(J, theta, data, moves, offsets)
+        ),
+    )  # fmt: skip
+    parts = numerical.costs_along(J, theta, data, np.arange(35), 1e-3 * numerical.CENTRAL)
+    assert {*sizes} == {3}
+    np.testing.assert_allclose(parts, whole, rtol=1e-13)

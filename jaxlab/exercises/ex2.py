@@ -7,7 +7,7 @@ accuracy comes with an interval.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlab import figures, statistics, terminal
 from jaxlab.backprop import Params, initialize
-from jaxlab.data import one_hot
+from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError
 from jaxlab.exercises.common import (
     TrainingConfig,
@@ -60,93 +60,47 @@ def run(config: Config) -> Result:
         raise OptionError(
             f"shift is {config.shift}: images of {digits.side} pixels leave the frame"
         )
-    targets = one_hot(digits.train.y)
-    transform = shifted(config.shift, digits.side) if config.shift else None
     images, where = joined(digits)
-    labels = {"train": digits.train.y, "val": digits.validation.y, "test": digits.test.y}
-    # The curves show as many training images as there are validation images, where there are.
-    half = min(len(digits.train.y), len(digits.validation.y))
-    curve_images = np.concatenate([digits.train.x[:half], digits.validation.x])
-
-    accuracies: dict[str, list[float]] = {name: [] for name in labels}
-    costs: list[np.ndarray] = []
-    curves: dict[str, list[list[float]]] = {"training": [], "validation": []}
-    problems: list[str] = [*digits.oddities]
-    networks: list[tuple[Params, np.ndarray]] = []
+    parts = {"train": digits.train, "val": digits.validation, "test": digits.test}
     with terminal.progress("training", config.networks * config.steps) as advance:
-        for n in range(config.networks):
-            seen: dict[str, list[float]] = {name: [] for name in curves}
-            at: list[int] = []
-
-            def on_progress(step, J, params, seen=seen, at=at, n=n):
-                answer = answers(params, curve_images)
-                seen["training"].append(accuracy(answer[:half], digits.train.y[:half]))
-                seen["validation"].append(accuracy(answer[half:], digits.validation.y))
-                at.append(step)
-                val = 100 * seen["validation"][-1]
-                reached(step, f"network {n + 1}  J {J:.4f}  val. {val:.1f} %")
-
-            seed = config.seed + n
-            params = initialize(
-                seed,
-                (digits.train.x.shape[1], config.hidden, targets.shape[1]),
-                mean_output=targets.mean(axis=0),
-            )
-            with terminal.stage(advance, config.steps) as reached:
-                params, history = train(
-                    config,
-                    params,
-                    digits.train.x,
-                    targets,
-                    seed=seed,
-                    transform=transform,
-                    on_progress=on_progress,
-                )
-            answer = answers(params, images)
-            for name in labels:
-                accuracies[name].append(accuracy(answer[where[name]], labels[name]))
-            problems += training_problems(
-                f"network {n + 1} (seed {seed})",
-                params, digits.train.x, targets, answer[where["train"]],
-            )  # fmt: skip
-            costs.append(history)
-            networks.append((params, answer[where["test"]].argmax(axis=1)))
-            for name, values in seen.items():
-                curves[name].append(values)
-
-    numbers: dict[str, Any] = {
-        f"{name}_accuracy": statistics.over_seeds(accuracies[name], len(labels[name]))
-        for name in labels
+        trained = [train_one(config, digits, n, advance) for n in range(config.networks)]
+    given = [answers(network.params, images) for network in trained]
+    accuracies = {
+        name: [accuracy(answer[where[name]], part.y) for answer in given]
+        for name, part in parts.items()
     }
+    problems, targets = [*digits.oddities], one_hot(digits.train.y)
+    for n, (network, answer) in enumerate(zip(trained, given, strict=True)):
+        name, x = f"network {n + 1} (seed {config.seed + n})", digits.train.x
+        problems += training_problems(name, network.params, x, targets, answer[where["train"]])
     # The figures show the network that a user would keep: the best on the validation images.
     best = int(np.argmax(accuracies["val"]))
-    params, answer = networks[best]
-    numbers["shown_network"] = best + 1
-    numbers["confusion"] = statistics.confusion(digits.test.y, answer)
+    answer = given[best][where["test"]].argmax(axis=1)
+    numbers: dict[str, Any] = {
+        **{
+            f"{name}_accuracy": statistics.over_seeds(accuracies[name], len(part.y))
+            for name, part in parts.items()
+        },
+        "shown_network": best + 1,
+        "confusion": statistics.confusion(digits.test.y, answer),
+    }
     wrong = np.flatnonzero(answer != digits.test.y)[:40]
-    # Full-batch training may end early, each network at its own time.
-    shortest = min(len(history) for history in costs)
-    step = "epoch" if config.method == "adam" else "iteration"
-    recorded = min(len(values) for values in curves["training"])
     return Result(
         exercise="ex2",
         title="Neural network for handwritten digit classification",
         config=config,
         numbers=numbers,
         figures={
-            "learning_curves": figures.learning_curves(
-                np.array([history[:shortest] for history in costs]),
-                {name: np.array([row[:recorded] for row in rows]) for name, rows in curves.items()},
-                at[:recorded],
-                step,
-            ),
+            "learning_curves": _learning_curves(config, trained),
             "confusion": figures.confusion(numbers["confusion"]),
             "misclassified": figures.digits(
                 digits.test.x[wrong],
                 [f"{digits.test.y[i]} as {answer[i]}" for i in wrong],
                 digits.side,
             ),
-            "hidden_units": figures.hidden_units(np.asarray(params[0].W), digits.side),
+            "hidden_units": figures.hidden_units(
+                np.asarray(trained[best].params[0].W), digits.side
+            ),
         },
         summary=[
             ("images", digits.source),
@@ -157,6 +111,65 @@ def run(config: Config) -> Result:
             ("lowest test accuracy", f"{100 * min(accuracies['test']):.2f} %"),
         ],
         problems=problems,
+    )
+
+
+class Network(NamedTuple):
+    """A trained network. history: J at every step. at: the steps after which it was looked at, and
+    training, validation: its accuracy then."""
+
+    params: Params
+    history: np.ndarray
+    at: list[int]
+    training: list[float]
+    validation: list[float]
+
+
+def train_one(config: Config, digits: Digits, n: int, advance) -> Network:
+    """Trains network number n, from a seed of its own."""
+    targets = one_hot(digits.train.y)
+    # The curves show as many training images as there are validation images, where there are.
+    half = min(len(digits.train.y), len(digits.validation.y))
+    shown = np.concatenate([digits.train.x[:half], digits.validation.x])
+    at, training, validation = [], [], []
+
+    def on_progress(step, J, params):
+        answer = answers(params, shown)
+        at.append(step)
+        training.append(accuracy(answer[:half], digits.train.y[:half]))
+        validation.append(accuracy(answer[half:], digits.validation.y))
+        reached(step, f"network {n + 1}  J {J:.4f}  val. {100 * validation[-1]:.1f} %")
+
+    params = initialize(
+        config.seed + n,
+        (digits.train.x.shape[1], config.hidden, targets.shape[1]),
+        mean_output=targets.mean(axis=0),
+    )
+    with terminal.stage(advance, config.steps) as reached:
+        params, history = train(
+            config,
+            params,
+            digits.train.x,
+            targets,
+            seed=config.seed + n,
+            transform=shifted(config.shift, digits.side) if config.shift else None,
+            on_progress=on_progress,
+        )
+    return Network(params, history, at, training, validation)
+
+
+def _learning_curves(config: Config, trained: list[Network]):
+    # Full-batch training may end early, each network at its own time.
+    steps = min(len(network.history) for network in trained)
+    looks = min(len(network.at) for network in trained)
+    return figures.learning_curves(
+        np.array([network.history[:steps] for network in trained]),
+        {
+            "training": np.array([network.training[:looks] for network in trained]),
+            "validation": np.array([network.validation[:looks] for network in trained]),
+        },
+        trained[0].at[:looks],
+        "epoch" if config.method == "adam" else "iteration",
     )
 
 

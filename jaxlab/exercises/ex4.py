@@ -6,13 +6,14 @@ principal component analysis with as many components, the best linear code of th
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from jaxlab import figures, terminal
-from jaxlab.backprop import Params, initialize
+from jaxlab.backprop import Params
+from jaxlab.data import Digits
 from jaxlab.errors import OptionError
 from jaxlab.exercises.common import (
     TrainingConfig,
@@ -20,10 +21,13 @@ from jaxlab.exercises.common import (
     joined,
     load,
     mean_squared_error,
-    train,
+    train_autoencoder,
     training_problems,
 )
 from jaxlab.results import Result
+
+# The mean, and the principal components, largest variance first.
+Components = tuple[Float[np.ndarray, " pixels"], Float[np.ndarray, "components pixels"]]
 
 
 @dataclass(frozen=True)
@@ -51,150 +55,169 @@ def run(config: Config) -> Result:
     if not all(0 < fraction < 1 for fraction in config.fractions):
         raise OptionError("fractions must lie between 0 and 1")
     digits = load(config)
-    sizes = sorted(set(config.hidden))
-    lengths = sorted({max(1, round(fraction * config.steps)) for fraction in config.fractions})
-    # Where there are few steps, a fraction of them can round to all.
-    lengths = [length for length in lengths if length < config.steps]
     pca = principal_components(digits.train.x)
-    validation, test = digits.validation.x, digits.test.x
-
-    images, where = joined(digits)
-
-    def error_of(answer: np.ndarray, part: str) -> float:
-        """The mean squared error over one part of the reconstructions of all images."""
-        return mean_squared_error(answer[where[part]], images[where[part]])
-
-    problems: list[str] = [*digits.oddities]
-    search: list[dict[str, Any]] = []
-    with terminal.progress("training", len(sizes) * config.steps + sum(lengths)) as advance:
-
-        def trained(hidden: int, length: int) -> Params:
-            params = initialize(
-                config.seed,
-                (digits.train.x.shape[1], hidden, digits.train.x.shape[1]),
-                mean_output=digits.train.x.mean(axis=0),
-            )
-            with terminal.stage(advance, length) as reached:
-                result = train(
-                    replace(config, epochs=length, iterations=length),
-                    params,
-                    digits.train.x,
-                    None,
-                    seed=config.seed,
-                    on_progress=lambda step, J, _: reached(
-                        step, f"{hidden} hidden units  J {J:.3f}"
-                    ),
-                )
-            updates = len(result.history)
-            if config.method == "adam":
-                updates *= max(len(digits.train.x) // config.batch_size, 1)
-            answer = answers(result.params, images)
-            search.append(
-                {
-                    "hidden_units": hidden,
-                    "iterations": updates,
-                    "train_mse": error_of(answer, "train"),
-                    "val_mse": error_of(answer, "val"),
-                    "pca_val_mse": mean_squared_error(
-                        pca_reconstruction(pca, validation, hidden), validation
-                    ),
-                }
-            )
-            name, x = f"{hidden} hidden units, {updates:,} iterations", digits.train.x
-            problems.extend(training_problems(name, result.params, x, x, answer[where["train"]]))
-            return result.params
-
-        by_size = {hidden: trained(hidden, config.steps) for hidden in sizes}
-        # Not the first of all where that one diverged: no number compares with NaN.
-        best = min(search, key=lambda row: np.nan_to_num(row["val_mse"], nan=np.inf))
-        chosen_params = by_size[best["hidden_units"]]
-        for length in lengths:
-            params = trained(best["hidden_units"], length)
-            if search[-1]["val_mse"] < best["val_mse"]:
-                best, chosen_params = search[-1], params
-
-    hidden = best["hidden_units"]
-    test_mse = error_of(answers(chosen_params, images), "test")
-    by_hidden = {
-        str(size): {
-            "test_mse": error_of(answers(params, images), "test"),
-            "pca_test_mse": mean_squared_error(pca_reconstruction(pca, test, size), test),
-        }
-        for size, params in by_size.items()
-    }
-    pca_test_mse = by_hidden[str(hidden)]["pca_test_mse"]
-    shown = [int(np.flatnonzero(digits.test.y == d)[0]) for d in np.unique(digits.test.y)]
-    originals = test[shown]
-    first = search[: len(sizes)]
-    of_chosen = sorted(
-        (row for row in search if row["hidden_units"] == hidden), key=lambda r: r["iterations"]
-    )
+    found = search(config, digits, pca)
+    numbers = evaluate(found, digits, pca)
     return Result(
         exercise="ex4",
         title="Reconstructing with an autoencoder",
         config=config,
-        numbers={
-            "hidden_units": hidden,
-            "iterations": best["iterations"],
-            "test_mse": test_mse,
-            "pca_test_mse": pca_test_mse,
-            "ratio_to_pca": ratio(test_mse, pca_test_mse),
-            "examples": len(test),
-            "search": search,
-            "by_hidden_units": by_hidden,
-        },
-        figures={
-            "reconstructions": figures.reconstructions(
-                {
-                    "original": originals,
-                    f"autoencoder, {hidden}": answers(chosen_params, originals),
-                    f"PCA, {hidden}": pca_reconstruction(pca, originals, hidden),
-                },
-                digits.side,
-            ),
-            "error_by_hidden_units": figures.lines(
-                sizes,
-                {
-                    "autoencoder": [row["val_mse"] for row in first],
-                    "PCA": [row["pca_val_mse"] for row in first],
-                },
-                xlabel="hidden units (PCA: components)",
-                ylabel="squared error a pixel, validation images",
-                chosen=(hidden, "chosen"),
-                log="xy",
-            ),
-            "error_by_iterations": figures.lines(
-                [row["iterations"] for row in of_chosen],
-                {
-                    "training images": [row["train_mse"] for row in of_chosen],
-                    "validation images": [row["val_mse"] for row in of_chosen],
-                },
-                xlabel="iterations (updates of the parameters)",
-                ylabel="squared error a pixel",
-                title=f"{hidden} hidden units",
-                chosen=(best["iterations"], "chosen"),
-                log="x",
-            ),
-        },
-        summary=[
-            ("images", digits.source),
-            ("chosen", f"{hidden} hidden units, {best['iterations']:,} iterations"),
-            (
-                "test error",
-                f"{test_mse:.5f} a pixel, {times(test_mse, pca_test_mse)} {pca_test_mse:.5f} "
-                f"({len(test):,} images)",
-            ),
-            *(
-                (
-                    f"{size} hidden units",
-                    f"test error {row['test_mse']:.5f}, "
-                    f"{times(row['test_mse'], row['pca_test_mse'])}",
-                )
-                for size, row in by_hidden.items()
-            ),
-        ],
-        problems=problems,
+        numbers=numbers,
+        figures=_figures(found, digits, pca),
+        summary=[("images", digits.source), *_summary(numbers)],
+        problems=[*digits.oddities, *found.problems],
     )
+
+
+class Search(NamedTuple):
+    """All autoencoders that were trained.
+
+    rows: of each, its errors on the training and validation images, in the order of training.
+    by_size: hidden units → the parameters of the one that was trained to the end. best, params: the
+    row of the one that is chosen, and its parameters.
+    """
+
+    rows: list[dict[str, Any]]
+    by_size: dict[int, Params]
+    best: dict[str, Any]
+    params: Params
+    problems: list[str]
+
+
+def search(config: Config, digits: Digits, pca: Components) -> Search:
+    """Trains one autoencoder of each size, then the best size for each shorter training."""
+    sizes = sorted(set(config.hidden))
+    lengths = {max(1, round(fraction * config.steps)) for fraction in config.fractions}
+    # Where there are few steps, a fraction of them can round to all.
+    shorter = sorted(length for length in lengths if length < config.steps)
+    (images, where), validation = joined(digits), digits.validation.x
+    x = digits.train.x
+    rows: list[dict[str, Any]] = []
+    problems: list[str] = []
+    with terminal.progress("training", len(sizes) * config.steps + sum(shorter)) as advance:
+
+        def trained(hidden: int, length: int) -> Params:
+            of_length = replace(config, epochs=length, iterations=length)
+            name = f"{hidden} hidden units"
+            params, history = train_autoencoder(of_length, x, hidden, name, advance)
+            updates = len(history)
+            if config.method == "adam":
+                updates *= max(len(x) // config.batch_size, 1)
+            answer = answers(params, images)
+            of_pca = pca_reconstruction(pca, validation, hidden)
+            rows.append(
+                {
+                    "hidden_units": hidden,
+                    "iterations": updates,
+                    "train_mse": mean_squared_error(answer[where["train"]], x),
+                    "val_mse": mean_squared_error(answer[where["val"]], validation),
+                    "pca_val_mse": mean_squared_error(of_pca, validation),
+                }
+            )
+            name += f", {updates:,} iterations"
+            problems.extend(training_problems(name, params, x, x, answer[where["train"]]))
+            return params
+
+        by_size = {hidden: trained(hidden, config.steps) for hidden in sizes}
+        # Not the first of all where that one diverged: no number compares with NaN.
+        best = min(rows, key=lambda row: np.nan_to_num(row["val_mse"], nan=np.inf))
+        chosen = by_size[best["hidden_units"]]
+        for length in shorter:
+            params = trained(best["hidden_units"], length)
+            if rows[-1]["val_mse"] < best["val_mse"]:
+                best, chosen = rows[-1], params
+    return Search(rows, by_size, best, chosen, problems)
+
+
+def evaluate(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
+    """The errors on the test images, and all else that stands in the result."""
+    test = digits.test.x
+    images, where = joined(digits)
+
+    def test_mse(params: Params) -> float:
+        return mean_squared_error(answers(params, images)[where["test"]], test)
+
+    by_hidden = {
+        str(size): {
+            "test_mse": test_mse(params),
+            "pca_test_mse": mean_squared_error(pca_reconstruction(pca, test, size), test),
+        }
+        for size, params in found.by_size.items()
+    }
+    hidden, chosen_mse = found.best["hidden_units"], test_mse(found.params)
+    pca_mse = by_hidden[str(hidden)]["pca_test_mse"]
+    return {
+        "hidden_units": hidden,
+        "iterations": found.best["iterations"],
+        "test_mse": chosen_mse,
+        "pca_test_mse": pca_mse,
+        "ratio_to_pca": ratio(chosen_mse, pca_mse),
+        "examples": len(test),
+        "search": found.rows,
+        "by_hidden_units": by_hidden,
+    }
+
+
+def _figures(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
+    hidden, first = found.best["hidden_units"], found.rows[: len(found.by_size)]
+    of_each_digit = [np.flatnonzero(digits.test.y == d)[0] for d in np.unique(digits.test.y)]
+    originals = digits.test.x[of_each_digit]
+    of_chosen = sorted(
+        (row for row in found.rows if row["hidden_units"] == hidden),
+        key=lambda row: row["iterations"],
+    )
+    return {
+        "reconstructions": figures.reconstructions(
+            {
+                "original": originals,
+                f"autoencoder, {hidden}": answers(found.params, originals),
+                f"PCA, {hidden}": pca_reconstruction(pca, originals, hidden),
+            },
+            digits.side,
+        ),
+        "error_by_hidden_units": figures.lines(
+            [*found.by_size],
+            {
+                "autoencoder": [row["val_mse"] for row in first],
+                "PCA": [row["pca_val_mse"] for row in first],
+            },
+            xlabel="hidden units (PCA: components)",
+            ylabel="squared error a pixel, validation images",
+            chosen=(hidden, "chosen"),
+            log="xy",
+        ),
+        "error_by_iterations": figures.lines(
+            [row["iterations"] for row in of_chosen],
+            {
+                "training images": [row["train_mse"] for row in of_chosen],
+                "validation images": [row["val_mse"] for row in of_chosen],
+            },
+            xlabel="iterations (updates of the parameters)",
+            ylabel="squared error a pixel",
+            title=f"{hidden} hidden units",
+            chosen=(found.best["iterations"], "chosen"),
+            log="x",
+        ),
+    }
+
+
+def _summary(numbers: dict[str, Any]) -> list[tuple[str, str]]:
+    mse, pca_mse = numbers["test_mse"], numbers["pca_test_mse"]
+    return [
+        ("chosen", f"{numbers['hidden_units']} hidden units, {numbers['iterations']:,} iterations"),
+        (
+            "test error",
+            f"{mse:.5f} a pixel, {times(mse, pca_mse)} {pca_mse:.5f} "
+            f"({numbers['examples']:,} images)",
+        ),
+        *(
+            (
+                f"{size} hidden units",
+                f"test error {row['test_mse']:.5f}, {times(row['test_mse'], row['pca_test_mse'])}",
+            )
+            for size, row in numbers["by_hidden_units"].items()
+        ),
+    ]
 
 
 def ratio(mse: float, pca_mse: float) -> float:
@@ -211,9 +234,7 @@ def times(mse: float, pca_mse: float) -> str:
     )
 
 
-def principal_components(
-    x: Float[np.ndarray, "m pixels"],
-) -> tuple[Float[np.ndarray, " pixels"], Float[np.ndarray, "components pixels"]]:
+def principal_components(x: Float[np.ndarray, "m pixels"]) -> Components:
     """The mean and all principal components of x, largest variance first (Pearson 1901)."""
     mean = x.mean(axis=0)
     # Over m, not m - 1: the components are the same, and of one image there is a covariance.
@@ -222,7 +243,7 @@ def principal_components(
 
 
 def pca_reconstruction(
-    pca: tuple[np.ndarray, np.ndarray], x: Float[np.ndarray, "m pixels"], components: int
+    pca: Components, x: Float[np.ndarray, "m pixels"], components: int
 ) -> Float[np.ndarray, "m pixels"]:
     """x from its first principal components, of which no linear code does better on the images
     that they were found in."""

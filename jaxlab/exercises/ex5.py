@@ -11,14 +11,14 @@ Bienenstock and Doursat 1992). What is noise in the labels counts as bias.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from jaxlab import figures, statistics, terminal
 from jaxlab.backprop import initialize
-from jaxlab.data import one_hot
+from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError, ShapeError
 from jaxlab.exercises.common import (
     TrainingConfig,
@@ -60,21 +60,41 @@ def run(config: Config) -> Result:
     if config.networks < 1 or config.resamples < 2:
         raise OptionError("networks must be at least 1, resamples at least 2: a variance needs two")
     digits = load(config)
-    parts = {"train": digits.train, "val": digits.validation, "test": digits.test}
+    trained = train_all(config, digits)
+    numbers = evaluate(trained, digits)
+    return Result(
+        exercise="ex5",
+        title="Bias and variance against the number of hidden units",
+        config=config,
+        numbers=numbers,
+        figures=_figures(config, numbers),
+        summary=[("images", digits.source), *_summary(numbers)],
+        problems=[*digits.oddities, *trained.problems],
+    )
+
+
+class Trained(NamedTuple):
+    """The answers of all networks to all images: of each network one array for each size.
+
+    on_whole, on_resampled: of those trained on the whole training set, and on resampled ones.
+    """
+
+    sizes: list[int]
+    on_whole: list[list[np.ndarray]]
+    on_resampled: list[list[np.ndarray]]
+    problems: list[str]
+
+
+def train_all(config: Config, digits: Digits) -> Trained:
+    """Trains the networks; those of all sizes that have a seed and a training set together."""
     sizes = sorted(set(config.hidden))
     x, targets = digits.train.x, one_hot(digits.train.y)
     images, where = joined(digits)
-    rng = np.random.default_rng(config.seed)
-    # The same resampled training sets for every size: what differs is the size alone.
-    resampled = [rng.integers(0, len(x), len(x)) for _ in range(config.resamples)]
-
-    everything = np.arange(len(x))
-    accuracies: dict[str, list[dict[str, Any]]] = {name: [] for name in parts}
-    problems: list[str] = [*digits.oddities]
+    problems: list[str] = []
     runs = config.networks + config.resamples
     with terminal.progress("training networks", runs * config.steps) as advance:
 
-        def answers_of(seed: int, rows: np.ndarray) -> list[np.ndarray]:
+        def answers_of(seed: int, rows: np.ndarray, which: str) -> list[np.ndarray]:
             """The answers to all images of a network of each size, trained on these images."""
             networks = [
                 initialize(
@@ -82,7 +102,6 @@ def run(config: Config) -> Result:
                 )
                 for hidden in sizes
             ]
-            which = "whole training set" if rows is everything else "resampled"
             with terminal.stage(advance, config.steps) as reached:
                 networks = train_together(
                     config, networks, x[rows], targets[rows], seed=seed,
@@ -95,10 +114,26 @@ def run(config: Config) -> Result:
                 problems.extend(training_problems(name, params, x[rows], targets[rows], seen))
             return given
 
-        on_whole = [answers_of(config.seed + n, everything) for n in range(config.networks)]
-        on_resampled = [answers_of(config.seed + n, rows) for n, rows in enumerate(resampled)]
+        seeds, everything = range(config.seed, config.seed + runs), np.arange(len(x))
+        on_whole = [
+            answers_of(seed, everything, "whole training set") for seed in seeds[: config.networks]
+        ]
+        # The same resampled training sets for every size: what differs is the size alone.
+        rng = np.random.default_rng(config.seed)
+        resampled = [rng.integers(0, len(x), len(x)) for _ in range(config.resamples)]
+        on_resampled = [
+            answers_of(seed, rows, "resampled")
+            for seed, rows in zip(seeds, resampled, strict=False)
+        ]
+    return Trained(sizes, on_whole, on_resampled, problems)
 
-    for given in zip(*on_whole, strict=True):
+
+def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
+    """Accuracies, bias and variance of each size, and the size that is chosen."""
+    _, where = joined(digits)
+    parts = {"train": digits.train, "val": digits.validation, "test": digits.test}
+    accuracies: dict[str, list[dict[str, Any]]] = {name: [] for name in parts}
+    for given in zip(*trained.on_whole, strict=True):
         for name, part in parts.items():
             right = [accuracy(answer[where[name]], part.y) for answer in given]
             accuracies[name].append(statistics.over_seeds(right, len(part.y)))
@@ -107,64 +142,68 @@ def run(config: Config) -> Result:
             np.array([answer[where["test"]] for answer in given], np.float64),
             one_hot(digits.test.y),
         )
-        for given in zip(*on_resampled, strict=True)
+        for given in zip(*trained.on_resampled, strict=True)
     ]
     bias_squared, variance = zip(*decomposed, strict=True)
-    chosen = int(np.argmax([entry["mean"] for entry in accuracies["val"]]))
-    means = {
-        name: [100 * entry["mean"] for entry in accuracies[key]]
+    return {
+        "hidden_units": trained.sizes,
+        **{f"{name}_accuracy": values for name, values in accuracies.items()},
+        "bias_squared": bias_squared,
+        "variance": variance,
+        "chosen": trained.sizes[int(np.argmax([entry["mean"] for entry in accuracies["val"]]))],
+    }
+
+
+def _figures(config: Config, numbers: dict[str, Any]) -> dict[str, Any]:
+    sizes, chosen = numbers["hidden_units"], numbers["chosen"]
+    bias_squared, variance = numbers["bias_squared"], numbers["variance"]
+    curves = {
+        name: numbers[f"{key}_accuracy"]
         for name, key in (("training", "train"), ("validation", "val"), ("test", "test"))
     }
-    intervals = {
-        name: [[100 * end for end in entry["ci95"]] for entry in accuracies[key]]
-        for name, key in (("training", "train"), ("validation", "val"), ("test", "test"))
-    }
-    mark = (sizes[chosen], f"chosen: {sizes[chosen]}")
-    return Result(
-        exercise="ex5",
-        title="Bias and variance against the number of hidden units",
-        config=config,
-        numbers={
-            "hidden_units": sizes,
-            **{f"{name}_accuracy": values for name, values in accuracies.items()},
-            "bias_squared": bias_squared,
-            "variance": variance,
-            "chosen": sizes[chosen],
-        },
-        figures={
-            "accuracies": figures.lines(
-                sizes, means, xlabel="hidden units", ylabel="accuracy, %",
-                title=f"Mean and 95 % interval of {config.networks} networks",
-                intervals=intervals, chosen=mark, log="x",
-            ),
-            "bias_variance": figures.lines(
-                sizes,
-                {
-                    "squared error": np.add(bias_squared, variance),
-                    "bias²": bias_squared,
-                    "variance": variance,
-                },
-                xlabel="hidden units", ylabel="squared error ‖f(x) − y‖², test images",
-                title=f"{config.resamples} networks on resampled training sets",
-                chosen=mark, log="xy",
-            ),
-        },
-        summary=[
-            ("images", digits.source),
-            ("chosen by validation", f"{sizes[chosen]} hidden units"),
-            ("its validation accuracy", statistics.percent(accuracies["val"][chosen])),
-            ("its test accuracy", statistics.percent(accuracies["test"][chosen])),
-            *(
-                (
-                    f"{size} hidden units",
-                    f"validation {100 * accuracies['val'][i]['mean']:.2f} %, "
-                    f"bias² {bias_squared[i]:.4f}, variance {variance[i]:.4f}",
-                )
-                for i, size in enumerate(sizes)
-            ),
-        ],
-        problems=problems,
-    )  # fmt: skip
+    mark = (chosen, f"chosen: {chosen}")
+    return {
+        "accuracies": figures.lines(
+            sizes,
+            {name: [100 * entry["mean"] for entry in row] for name, row in curves.items()},
+            xlabel="hidden units", ylabel="accuracy, %",
+            title=f"Mean and 95 % interval of {config.networks} networks",
+            intervals={
+                name: [[100 * end for end in entry["ci95"]] for entry in row]
+                for name, row in curves.items()
+            },
+            chosen=mark, log="x",
+        ),
+        "bias_variance": figures.lines(
+            sizes,
+            {
+                "squared error": np.add(bias_squared, variance),
+                "bias²": bias_squared,
+                "variance": variance,
+            },
+            xlabel="hidden units", ylabel="squared error ‖f(x) − y‖², test images",
+            title=f"{config.resamples} networks on resampled training sets",
+            chosen=mark, log="xy",
+        ),
+    }  # fmt: skip
+
+
+def _summary(numbers: dict[str, Any]) -> list[tuple[str, str]]:
+    sizes, validation = numbers["hidden_units"], numbers["val_accuracy"]
+    chosen = sizes.index(numbers["chosen"])
+    return [
+        ("chosen by validation", f"{sizes[chosen]} hidden units"),
+        ("its validation accuracy", statistics.percent(validation[chosen])),
+        ("its test accuracy", statistics.percent(numbers["test_accuracy"][chosen])),
+        *(
+            (
+                f"{size} hidden units",
+                f"validation {100 * validation[i]['mean']:.2f} %, "
+                f"bias² {numbers['bias_squared'][i]:.4f}, variance {numbers['variance'][i]:.4f}",
+            )
+            for i, size in enumerate(sizes)
+        ),
+    ]
 
 
 def decompose(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab import figures, gradcheck, statistics, terminal
-from jaxlab.backprop import Layer, Params, cost, cost_and_grad, feed_forward, initialize
+from jaxlab.backprop import Layer, Params, cost, cost_and_grad, feed_forward
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError
 from jaxlab.exercises.common import (
@@ -24,7 +24,7 @@ from jaxlab.exercises.common import (
     answers,
     joined,
     load,
-    train,
+    train_autoencoder,
     training_problems,
 )
 from jaxlab.exercises.ex1 import check_problems, random_batch
@@ -161,16 +161,7 @@ def softmax_check(seed: int) -> gradcheck.GradientCheck:
 def autoencoder(config, digits: Digits, hidden: int, advance) -> tuple[Params, list[str]]:
     """An autoencoder trained to reconstruct the training images, and what went wrong in that."""
     x, name = digits.train.x, f"autoencoder of {hidden}"
-    params = initialize(config.seed, (x.shape[1], hidden, x.shape[1]), mean_output=x.mean(axis=0))
-    with terminal.stage(advance, config.steps) as reached:
-        params, _ = train(
-            config,
-            params,
-            x,
-            None,
-            seed=config.seed,
-            on_progress=lambda step, J, _: reached(step, f"{name}  J {J:.3f}"),
-        )
+    params, _ = train_autoencoder(config, x, hidden, name, advance)
     return params, training_problems(name, params, x, x, answers(params, x))
 
 

@@ -181,7 +181,7 @@ def hidden_units(W1: np.ndarray, side: int, what: str = "hidden units") -> Figur
     figure = Figure(figsize=(0.85 * COLUMNS, 0.85 * rows + 0.4))
     most_extreme = np.abs(shown).max(axis=1, keepdims=True)
     weights = shown / np.where(most_extreme == 0, 1, most_extreme)
-    _mosaic(figure.subplots(), weights.reshape(-1, side, side), COLUMNS, cmap="gray", vmin=-1)
+    _mosaic(figure.subplots(), weights.reshape(-1, side, side), COLUMNS, cmap="gray", vmin=-1.0)
     figure.suptitle(
         f"Weights of {len(shown)} of {len(W1)} {what}: white excites, black inhibits", fontsize=9
     )
@@ -316,9 +316,9 @@ def _mosaic(
     images: np.ndarray,
     columns: int,
     *,
-    above: float = 0,
+    above: float = 0.0,
     cmap: str = "gray_r",
-    vmin: float = 0,
+    vmin: float = 0.0,
 ) -> list[tuple[int, int]]:
     """Shows images (n, side, side) in [vmin, 1] in rows; returns each one's top and left pixel.
 

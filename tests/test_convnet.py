@@ -502,7 +502,7 @@ def test_the_discussion_follows_from_the_numbers():
     said = " ".join(ex7.discussion(numbers, Recipe(), curve, full_mnist=True))
     assert "misclassifies 12 of 10,000" in said
     assert "above Keras' mnist_convnet" in said
-    assert "takes a 4 for a 9 (12 of 1,000)" in said
+    assert "takes 4 for 9 (12 of 1,000)" in said
     assert "no sign of overfitting" in said
     numbers["test_accuracy"] = {"mean": 0.9, "ci95": [0.89, 0.91], "per_seed": [0.9, 0.9]}
     assert "below Keras'" in " ".join(ex7.discussion(numbers, Recipe(), curve, full_mnist=True))

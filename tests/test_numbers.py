@@ -130,16 +130,17 @@ def test_exercise_4_trains_for_no_length_twice(file):
 
 
 def test_an_autoencoder_that_diverged_is_not_chosen(file, monkeypatch):
-    train = ex4.train
+    train = ex4.train_autoencoder
 
-    def diverging(config, params, *args, **kwargs):
-        trained = train(config, params, *args, **kwargs)
-        first = params[0].b.size == 2
+    def diverging(config, x, hidden, *args):
+        trained = train(config, x, hidden, *args)
         return trained._replace(
-            params=jax.tree.map(lambda leaf: leaf * (jnp.nan if first else 1.0), trained.params)
+            params=jax.tree.map(
+                lambda leaf: leaf * (jnp.nan if hidden == 2 else 1.0), trained.params
+            )
         )
 
-    monkeypatch.setattr(ex4, "train", diverging)
+    monkeypatch.setattr(ex4, "train_autoencoder", diverging)
     result = ex4.run(dataclasses.replace(TINY[ex4], data=file()))
     assert result.numbers["hidden_units"] == 3
     assert "2 hidden units, 4 iterations: training diverged" in "\n".join(result.problems)

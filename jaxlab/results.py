@@ -1,7 +1,7 @@
 """What an exercise leaves behind: numbers, figures, and where they came from.
 
 OUT/exN/result.json and, beside it, each figure as SVG and PNG. A result is visible whole or not
-at all, and one that was whole when its run was killed is there at the next.
+at all, and one that was complete when its run was killed is put in its place by the next run.
 """
 
 import dataclasses

@@ -47,9 +47,9 @@ def blocks_named(mistakes: Iterable[Mistake]) -> set[str]:
 class Reading:
     """One hypothesis that fits one block. {is}, {it}, {its}, {has} stand for the blocks' grammar.
 
-    key: blocks whose readings share id and key are told together. weak: fits, but says something
-    only where another block shares it. both: it is one of two mistakes made together, which no
-    other reading replaces.
+    key: blocks whose readings share id and key are told together. weak: named only where another
+    block has the same reading. both: one of two mistakes that were made together, and so no
+    alternative to the other.
     """
 
     id: str

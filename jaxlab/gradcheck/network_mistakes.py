@@ -223,7 +223,7 @@ def _length(ruled: tuple, fixes: Mapping[str, list[Fix]] | None) -> int:
 
 
 def _chosen(fixes: Mapping[str, list[Fix]], all_of_them: bool = False) -> dict[Key, list[str]]:
-    """Key → blocks, with the fix for each block that most blocks share.
+    """Key → blocks, each by the fix that it has in common with the most other blocks.
 
     all_of_them: where several are shared by as many, each of them and not the first alone.
     """

@@ -6,9 +6,9 @@ from jaxlab.gradcheck import numerical
 from jaxlab.gradcheck.sums import norm
 
 
-def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point, m) -> list[str]:
+def notes_of(problem, plan, answers, blocks, unfit, m) -> list[str]:
     """Who was left out and why, what could not be seen, which kinks were met."""
-    notes = []
+    notes, precision = [], plan.precision
     if not problem.traced:
         notes.append(
             "JAX cannot trace the cost, which was called point by point: central differences are "
@@ -16,17 +16,21 @@ def notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point
         )
     elif problem.float32_cost:
         pass
-    elif two_point:
+    elif plan.two_point:
         shares = [norm(a.error) / max(float(norm(a.mine)), 1e-300) for a in answers]
         notes.append(
             f"Central differences of two points, step {numerical.TWO_POINT_STEP:g}, good for about "
             f"{max(shares):.0e} of a block; without the complex step."
         )
-    elif not complex_step or "complex_step" in unfit:
+    elif not plan.complex_step or "complex_step" in unfit:
         notes.append(
             "The complex step was left out: the cost is not analytic (abs, norm, max, conj) or "
             "takes no complex numbers"
-            + ("." if complex_step else ", as jax.value_and_grad does not: pass cost= beside it.")
+            + (
+                "."
+                if plan.complex_step
+                else ", as jax.value_and_grad does not: pass cost= beside it."
+            )
         )
     if problem.refusal:
         notes.append(

@@ -56,7 +56,7 @@ OUTPUT: tuple[tuple[str, Entry], ...] = (
         "softmax is taken over the examples: each example's outputs must sum to 1, so divide by "
         "the sum over the units")),
     ("output", (
-        "softmax over everything", lambda p, l, a: a_over_everything(p.z[l]),
+        "softmax over everything", lambda p, l, a: softmax_over_everything(p.z[l]),
         "softmax divides by the sum over the whole batch: divide by each example's own sum")),
     ("output", (
         "sigmoid in place of softmax", lambda p, l, a: sigmoid(p.z[l]) if p.loss.output != "sigmoid"
@@ -78,7 +78,7 @@ OUTPUT: tuple[tuple[str, Entry], ...] = (
 )  # fmt: skip
 
 
-def a_over_everything(z: np.ndarray) -> np.ndarray:
+def softmax_over_everything(z: np.ndarray) -> np.ndarray:
     e = np.exp(z - z.max())
     return e / e.sum()
 
@@ -172,7 +172,7 @@ BACK: tuple[Entry, ...] = (
 
 # What meets δ(l + 1) in the gradient of W(l).
 INTO: tuple[Entry, ...] = (
-    ("z in place of a", lambda p, l, a: p.z[l] if l > 1 else nothing(),
+    ("z in place of a", lambda p, l, a: p.z[l] if l > 1 else does_not_fit(),
      "W{l}'s gradient has z({l}) where a({l}) belongs: " + GRADIENTS),
     ("σ applied twice", lambda p, l, a: sigmoid(a),
      "W{l}'s gradient has σ(a({l})) where a({l}) belongs: " + GRADIENTS),
@@ -192,17 +192,17 @@ INTO: tuple[Entry, ...] = (
 )  # fmt: skip
 
 
-def nothing() -> np.ndarray:
+def does_not_fit() -> np.ndarray:
     raise ValueError("there is no such thing at this layer")
 
 
 def alike(value: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return value if value.shape == other.shape else nothing()
+    return value if value.shape == other.shape else does_not_fit()
 
 
 def reread(W: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """W's numbers in another shape; of a square W that is no more than its transposition."""
-    return W.reshape(shape) if len(set(shape)) > 1 else nothing()
+    return W.reshape(shape) if len(set(shape)) > 1 else does_not_fit()
 
 
 def with_bias(p: Pass, l: int) -> np.ndarray:
@@ -361,7 +361,7 @@ def _derivative_of(j: int) -> Change:
 
 def _back_through(j: int, l: int) -> Change:
     """δ(j) sent back through W(l); no such layer of weights: it does not fit."""
-    return lambda p, _, right: p.delta[j] @ p.W[l] if l in p.W else nothing()
+    return lambda p, _, right: p.delta[j] @ p.W[l] if l in p.W else does_not_fit()
 
 
 def _examples(p: Pass) -> Iterator[Rule]:

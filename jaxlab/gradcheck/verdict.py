@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -40,102 +41,146 @@ WHOLE_PLAIN_UP_TO = 300
 DETAIL_SECONDS = 60.0
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Where a problem is looked at, and how.
+
+    few: along the random `directions` of each block, and at its coordinates only where it fails;
+    else at the coordinates `picks` of each block. two_point: by central differences of two points.
+    complex_step: J takes complex numbers.
+    """
+
+    precision: Precision
+    few: bool
+    directions: np.ndarray
+    picks: list[np.ndarray]
+    two_point: bool
+    complex_step: bool
+
+
 def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> GradientCheck:
     """The verdict on a problem, with the options of `check_gradients`."""
     m = examples.how_many(args) if m is None else m
-    rng, precision = np.random.default_rng(seed), _precision(problem)
-    at, g, spans = (problem.J, problem.theta, problem.data), problem.g, problem.spans
-    J0, exact = problem.J0, problem.autograd
+    J0, exact, g = problem.J0, problem.autograd, problem.g
     if not (np.isfinite(J0) and (exact is None or np.isfinite(exact).all())):
         raise CheckError(
             f"J is {J0} at these parameters, and J or its derivative by jax.grad is not "
             "finite: there is nothing to compare with; check at smaller parameters or inputs"
         )
-    complex_step = problem.traced and not problem.float32_cost and numerical.takes_complex(*at)
-    picks = [span.start + _sample(span.stop - span.start, coordinates, rng) for span in spans]
-    few = coordinates is None and not (
-        full if full is not None else _is_small(problem) and not problem.float32_cost
-    )
-    confirming = few and exact is not None and not problem.rules and precision is FLOAT64
-    directions = _directions(problem, rng, CONFIRMING_DIRECTIONS if confirming else DIRECTIONS)
-    two_point = bool(full) and g.size > WHOLE_UP_TO and _two_points_will_do(problem, J0)
-
-    def ask(moves, two_point=False) -> Testimony:
-        return hear(
-            problem, moves, along(g, moves), None if exact is None else along(exact, moves),
-            precision, J0, complex_step=complex_step and not two_point, two_point=two_point,
-            advance=advance,
-        )  # fmt: skip
-
-    if few:
-        answers = []
-        most = max(MOST_IN_DIRECTIONS // directions.size, 1)
-        for first in range(0, len(spans), most):
-            some = [_within(directions, span) for span in spans[first : first + most]]
-            answers += split(ask(np.concatenate(some)), [len(directions)] * len(some))
-    else:  # all blocks at once: one compiled program serves them
-        answers = split(ask(np.concatenate(picks), two_point), [pick.size for pick in picks])
-    unfit = unfit_witnesses(answers, problem, precision)
+    plan = _plan(problem, seed, coordinates, full)
+    answers = _first_answers(plan, problem.spans, partial(_ask, problem, plan, exact, advance))
+    unfit = unfit_witnesses(answers, problem, plan.precision)
     if "autograd" in unfit:
         exact = None
-
-    orders, whole_order = _orders(problem, J0, answers if few else [], directions)
+    ask = partial(_ask, problem, plan, exact, advance)
+    orders, whole_order = _orders(problem, J0, answers if plan.few else [], plan.directions)
     blocks, notes = [], []
-    for i, (name, shape, answer, order) in enumerate(
-        zip(problem.names, problem.shapes, answers, orders, strict=True)
-    ):
-        judged = partial(_judge, name, shape, precision=precision, unfit=unfit)
-        everywhere = (g[spans[i]], exact[spans[i]]) if few and exact is not None else None
-        in_part = few
-        block = judged(answer, order, few, everywhere)
-        # Of a mistake `jax.grad` knows each coordinate; the others object where a step is too long.
-        if few and (
-            not answer.judged.all()
-            or (not block.ok and (exact is None or "autograd" not in block.objections))
-        ):
-            seconds = _seconds(problem, block.size)
-            if full is None and seconds > DETAIL_SECONDS:
-                if not answer.judged.any():
-                    raise CheckError(
-                        f"at {name} the parameters lie on a kink (of ReLU, abs, max), where J has "
-                        "no derivative: choose them random, or look at every coordinate (full=True)"
-                    )
-                notes.append(
-                    f"{name} was not looked at whole, which takes about {seconds:.0f} s: full=True."
-                )
-            else:
-                answers[i], in_part, everywhere = ask(picks[i]), False, None
-                block = judged(answers[i], order, in_part, everywhere)
-        # A remainder bends over a kink as well: differences with short steps see what it is.
-        if block.objections == ("taylor_order",):
-            seen = few or picks[i].size == block.size
-            again = answer if seen else ask(_within(directions, spans[i]))
-            if judged(again, None, in_part, None).ok:
-                block = judged(answers[i], None, in_part, everywhere)
+    for i, order in enumerate(orders):
+        block, answers[i], note = _block(
+            problem, plan, i, answers[i], order, unfit, exact, full, ask
+        )
         blocks.append(block)
+        notes += note
 
     mine = problem.blocks(g)
     right = {
         block.name: _right(
             block, mine[block.name], answer, unfit, None if exact is None else exact[span]
         )
-        for block, answer, span in zip(blocks, answers, spans, strict=True)
+        for block, answer, span in zip(blocks, answers, problem.spans, strict=True)
     }
     return GradientCheck(
         blocks=tuple(blocks),
         diff=_whole(blocks, answers, g, exact),
         taylor_order=None if all(b.taylor_order is None for b in blocks) else whole_order,
         cost_diff=relative_difference(np.array([problem.own_J]), np.array([J0])),
-        analytic=None if two_point else "complex_step" in answers[0].theirs.keys() - unfit,
-        mistakes=tuple(_named(problem, args, blocks, answers, mine, right, exact, m, precision)),
+        analytic=None if plan.two_point else "complex_step" in answers[0].theirs.keys() - unfit,
+        mistakes=tuple(
+            _named(problem, args, blocks, answers, mine, right, exact, m, plan.precision)
+        ),
         mine=mine,
         right=right,
-        precision=precision.name,
-        notes=(
-            *notes_of(problem, answers, blocks, precision, unfit, complex_step, two_point, m),
-            *notes,
-        ),
+        precision=plan.precision.name,
+        notes=(*notes_of(problem, plan, answers, blocks, unfit, m), *notes),
     )
+
+
+def _plan(problem: Problem, seed: int, coordinates: int | None, full: bool | None) -> Plan:
+    """Small networks whole, large ones along directions, unless the options say otherwise."""
+    rng, precision = np.random.default_rng(seed), _precision(problem)
+    picks = [
+        span.start + _sample(span.stop - span.start, coordinates, rng) for span in problem.spans
+    ]
+    few = coordinates is None and not (
+        full if full is not None else _is_small(problem) and not problem.float32_cost
+    )
+    can_confirm = problem.autograd is not None and not problem.rules and precision is FLOAT64
+    return Plan(
+        precision,
+        few,
+        _directions(problem, rng, CONFIRMING_DIRECTIONS if few and can_confirm else DIRECTIONS),
+        picks,
+        bool(full) and problem.g.size > WHOLE_UP_TO and _two_points_will_do(problem, problem.J0),
+        problem.traced
+        and not problem.float32_cost
+        and numerical.takes_complex(problem.J, problem.theta, problem.data),
+    )
+
+
+def _first_answers(plan: Plan, spans: list[slice], ask) -> list[Testimony]:
+    """What the witnesses say of each block where the plan looks first."""
+    if not plan.few:  # all blocks at once: one compiled program serves them
+        whole = ask(np.concatenate(plan.picks), two_point=plan.two_point)
+        return split(whole, [pick.size for pick in plan.picks])
+    answers = []
+    most = max(MOST_IN_DIRECTIONS // plan.directions.size, 1)
+    for first in range(0, len(spans), most):
+        some = [_within(plan.directions, span) for span in spans[first : first + most]]
+        answers += split(ask(np.concatenate(some)), [len(plan.directions)] * len(some))
+    return answers
+
+
+def _ask(problem: Problem, plan: Plan, exact, advance, moves, two_point=False) -> Testimony:
+    """What the witnesses say along some moves; exact: the gradient by `jax.grad`, or None."""
+    return hear(
+        problem, moves, along(problem.g, moves), None if exact is None else along(exact, moves),
+        plan.precision, problem.J0, complex_step=plan.complex_step and not two_point,
+        two_point=two_point, advance=advance,
+    )  # fmt: skip
+
+
+def _block(
+    problem, plan, i, answer, order, unfit, exact, full, ask
+) -> tuple[BlockCheck, Testimony, list[str]]:
+    """The verdict on block number i, what was heard for it, and what must be said of it."""
+    name, span, notes = problem.names[i], problem.spans[i], []
+    judged = partial(_judge, name, problem.shapes[i], precision=plan.precision, unfit=unfit)
+    everywhere = (problem.g[span], exact[span]) if plan.few and exact is not None else None
+    in_part = plan.few
+    block = judged(answer, order, in_part, everywhere)
+    # Of a mistake `jax.grad` knows each coordinate; the others object where a step is too long.
+    doubted = not block.ok and (exact is None or "autograd" not in block.objections)
+    if plan.few and (doubted or not answer.judged.all()):
+        seconds = _seconds(problem, block.size)
+        if full is not None or seconds <= DETAIL_SECONDS:
+            answer, in_part, everywhere = ask(plan.picks[i]), False, None
+            block = judged(answer, order, in_part, everywhere)
+        elif answer.judged.any():
+            notes.append(
+                f"{name} was not looked at whole, which takes about {seconds:.0f} s: full=True."
+            )
+        else:
+            raise CheckError(
+                f"at {name} the parameters lie on a kink (of ReLU, abs, max), where J has no "
+                "derivative: choose them random, or look at every coordinate (full=True)"
+            )
+    # A remainder bends over a kink, and where its steps are too long, as well: what was seen of the
+    # whole block counts, or differences with short steps.
+    if block.objections == ("taylor_order",):
+        seen = plan.few or plan.picks[i].size == block.size
+        if seen or judged(ask(_within(plan.directions, span)), None, in_part, None).ok:
+            block = judged(answer, None, in_part, everywhere)
+    return block, answer, notes
 
 
 def _precision(problem: Problem) -> Precision:
@@ -166,8 +211,8 @@ def _seconds(problem: Problem, coordinates: int) -> float:
 
 
 def _judge(name, shape, answer, order, few, everywhere, *, precision, unfit) -> BlockCheck:
-    """One block's verdict. everywhere: (g, by jax.grad) at every coordinate, where directions
-    were taken and that can be had."""
+    """One block's verdict. everywhere: (g, the same by jax.grad) at every coordinate, where `few`
+    directions were taken and jax.grad can be had; else None."""
     keep, diff, objections = answer.judged, {}, []
     for who, n in answer.theirs.items():
         if who in unfit:

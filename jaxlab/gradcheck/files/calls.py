@@ -123,7 +123,7 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
                     hidden = iter(sizes[1:-1])
                     for name, role, keyword in roles:
                         value = next(hidden, sizes[1]) if role == "n_hidden" else values[role]
-                        # By name after a default that is left alone.
+                        # By name where an argument before it keeps its default.
                         early = arguments.by_name or len(args) < _place(function, name)
                         if keyword or early:
                             named[name] = value

@@ -150,9 +150,9 @@ def find(
 ) -> tuple[Recognised | None, Call]:
     """The first call whose cost is known, else None and the first that works at all.
 
-    Calls count first whose gradient is built like the parameters: others may only be called in
-    a way that was not meant. theirs(call, points) calls the function. Raises `CheckError` with
-    what it said where no call works.
+    Of several that work, one whose gradient is built like the parameters is preferred: another may
+    run without being what was meant. theirs(call, points) calls the function. Raises `CheckError`
+    with what it said where no call works.
     """
     rng = np.random.default_rng(options.seed + 1)
     deeper, constant = Failure("", -1), 0

@@ -684,3 +684,18 @@ def test_a_gradient_by_hand_where_jax_has_none():
 def test_numbers_whose_squares_are_too_large():
     assert check_gradients(lambda p: (1e180 * (p**2).sum(), 2e180 * p), POINT)
     assert not check_gradients(lambda p: (1e180 * (p**2).sum(), 3e180 * p), POINT)
+
+
+def test_numbers_that_others_hide_are_told():
+    features = np.stack([np.linspace(-48, 37, 12) ** k for k in range(9)], axis=1)
+    y, theta = 10 * RNG.standard_normal(12), RNG.standard_normal(9)
+
+    def decay_forgotten(theta, F, y):
+        e = F @ theta - y
+        return (e @ e) / 24 + (theta[1:] @ theta[1:]) / 24, F.T @ e / 12
+
+    check = check_gradients(decay_forgotten, theta, features, y)
+    assert any("a mistake in these alone would not be seen" in note for note in check.notes)
+    scaled = check_gradients(decay_forgotten, theta, features / abs(features).max(axis=0), y)
+    assert not scaled
+    assert not any("would not be seen" in note for note in scaled.notes)

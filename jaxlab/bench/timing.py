@@ -34,8 +34,8 @@ class Timing:
 class Row:
     """One piece of work, done by jaxlab and by others.
 
-    times: who → timing; ours under "jaxlab". goals: who → the ratio of their time to ours that we aim
-    at. operations: floating-point operations of one call, where the work is large products.
+    times: who → timing; ours under "jaxlab". goals: who → the ratio of their time to ours that we
+    aim at. operations: floating-point operations of one call, where the work is large products.
     dtype: of these. notes: what a reader should know.
     """
 

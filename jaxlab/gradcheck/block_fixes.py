@@ -74,7 +74,7 @@ def block_fixes(
 def _forms(
     name: str, data: Array, candidate: Blocks, mine: Blocks, tolerance: float
 ) -> Iterator[tuple[Key, Array, bool]]:
-    """Other forms of a block: (what it is called, its values, whether a factor such as 1/m is a part
+    """Other forms of a block: (what it is called, its values, whether a factor such as 1/m is part
     of the same mistake)."""
     g = candidate[name]
     points = len(g)

@@ -408,8 +408,8 @@ def _traced(cost, params, args):
         primitives = [equation.primitive.name for equation in numerical.equations(jaxpr)]
         if len(primitives) > MOST_OPERATIONS or not CALLBACKS.isdisjoint(primitives):
             break
-        moved = numerical.moved_equations(jaxpr, [True] + [False] * len(data))
-        kinds = {var.aval.dtype for equation in moved for var in equation.outvars}
+        moved = numerical.moved_arrays(jaxpr, [True] + [False] * len(data))
+        kinds = {array.dtype for array in moved}
         fewer = any(jnp.issubdtype(kind, jnp.floating) and kind.itemsize < 8 for kind in kinds)
         rules = frozenset(primitives) & frozenset(CUSTOM_RULES)
         return J, theta, data, rules, fewer and theta.dtype == np.float64

@@ -69,6 +69,9 @@ def notes_of(problem, plan, answers, blocks, unfit, m) -> list[str]:
             f"The gradient of {', '.join(hidden)} is so small that rounding of J hides most of it: "
             "check at smaller parameters, where no unit is saturated."
         )
+    for block, answer in zip(blocks, answers, strict=True):
+        if block.ok and not block.directions and precision.name == "float64":
+            notes += _of_small_numbers(block, answer, precision)
     zero = [name for name, g in problem.blocks(problem.g).items() if not g.any()]
     if ok := [block.name for block in blocks if block.ok and block.name in zero]:
         notes.append(
@@ -91,6 +94,25 @@ def notes_of(problem, plan, answers, blocks, unfit, m) -> list[str]:
             "sides differ: the gradient lies between them, and passes for right."
         )
     return notes
+
+
+# Of the numbers of a block, from which share on being small is no chance.
+MANY = 0.01
+
+
+def _of_small_numbers(block, answer, precision) -> list[str]:
+    """Beside large numbers small ones do not count in ‖g - n‖ / ‖g + n‖."""
+    exact = {"autograd", "complex_step"} & block.diff.keys()
+    tolerance = precision.exact if exact else precision.difference
+    size = np.abs(answer.mine[answer.judged])
+    small = int(((size > 0) & (size < tolerance * norm(size))).sum())
+    if small <= MANY * np.count_nonzero(size):
+        return []
+    return [
+        f"{small} of {size.size:,} numbers of {block.name} are below {tolerance:.0e} of all of it: "
+        "a mistake in these alone would not be seen. Check them as a block of their own, or scale "
+        "what makes the others large."
+    ]
 
 
 def _of_float32(answers, blocks, precision) -> str:

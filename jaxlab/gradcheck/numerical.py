@@ -154,17 +154,19 @@ def equations(jaxpr: Any) -> Iterator[Any]:
             yield from equations(inner)
 
 
-def moved_equations(jaxpr: Any, moved: Sequence[bool]) -> Iterator[Any]:
-    """Every operation that depends on those arguments of a jaxpr that are `moved`."""
+def moved_arrays(jaxpr: Any, moved: Sequence[bool]) -> Iterator[Any]:
+    """Shape and dtype of all that depends on those arguments of a jaxpr that are `moved`."""
     depend = {var for var, moves in zip(jaxpr.invars, moved, strict=True) if moves}
     for equation in jaxpr.eqns:
         moves = [isinstance(var, Var) and var in depend for var in equation.invars]
         if any(moves):
             depend |= {*equation.outvars}
-            yield equation
+            yield from _results(equation)
             for inner in _inside(equation):
-                same = equation.primitive.name in ("jit", "pjit")
-                yield from moved_equations(inner, moves) if same else equations(inner)
+                if equation.primitive.name in ("jit", "pjit"):
+                    yield from moved_arrays(inner, moves)
+                else:
+                    yield from (array for e in equations(inner) for array in _results(e))
 
 
 def _inside(equation: Any) -> list[Any]:
@@ -173,10 +175,14 @@ def _inside(equation: Any) -> list[Any]:
     return [getattr(value, "jaxpr", value) for value in values if hasattr(value, "eqns")]
 
 
+def _results(equation: Any) -> list[Any]:
+    return [var.aval for var in equation.outvars if hasattr(var.aval, "shape")]
+
+
 def _numbers_on_the_way(J: FlatCost, theta: Theta, data: Data) -> int:
     """In the largest array that J computes from θ."""
-    depends = moved_equations(trace(J, theta, data).jaxpr, [True] + [False] * len(data))
-    return max((math.prod(var.aval.shape) for e in depends for var in e.outvars), default=1)
+    arrays = moved_arrays(trace(J, theta, data).jaxpr, [True] + [False] * len(data))
+    return max((math.prod(array.shape) for array in arrays), default=1)
 
 
 def takes_complex(J: FlatCost, theta: Theta, data: Data) -> bool:

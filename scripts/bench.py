@@ -66,6 +66,7 @@ of times, in one run, after to before; kept where nothing else is said.
                                                                             default check 0.9
       J and its gradient by jax.grad as one program                         compiling 0.9
       directions not copied, parameters joined in NumPy                     0.87, default check
+      the function under test called twice, not three times                 0.95, default check
       XLA without optimisation                                              compiling 0.7, every
                                                                             coordinate 1.5: not kept
       perturbing copies of the parameters in place                          1.1 to 1.5: not kept
@@ -84,7 +85,7 @@ of times, in one run, after to before; kept where nothing else is said.
       a row of tiles at a time, transformed anew going back                 0.93 to 1.0: not kept
       tiles filled up, so that rows lie apart in the cache                  those alone 0.4 to 0.9,
                                                                             a step 1.2: not kept
-      compiling: training and evaluation at once                            0.88: not kept
+      compiling: training and evaluation at once                            0.88 to 1.04: not kept
       compiling: XLA's lower levels of optimisation                         0.85, a step 1.1:
                                                                             not kept
       compiling: without XLA's fusion emitters                              0.7, a step 1.2:
@@ -105,6 +106,12 @@ of times, in one run, after to before; kept where nothing else is said.
       optax and the names of mistakes imported where they are needed        0.82
       no search for garbage when Python ends                                0.84 to 0.94
       nor while modules are imported                                        0.89
+      a figure's layout found and drawn once, not for each format           0.45 of its figures
+    whole commands (`jaxlab ex7`)
+      small images as one picture, not each in axes of its own              0.2 of its figures, which
+                                                                            took a third of the time
+      random weights of all shapes from one compiled draw                   0.5 of creating a network
+      mean and deviation of all pixels by 500 images                        0.08 of that, 0.7 s
 
 Beside others: OpenMP's and OpenBLAS's threads wait busily for a while after their work, so each
 contender starts after a pause; without it jaxlab's fit took up to 1.6 times as long after

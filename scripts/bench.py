@@ -108,9 +108,9 @@ of times, in one run, after to before; kept where nothing else is said.
       nor while modules are imported                                        0.89
       a figure's layout found and drawn once, not for each format           0.45 of its figures
     whole commands (`jaxlab ex7`)
-      small images as one picture, not each in axes of its own              0.2 of its figures, which
-                                                                            took a third of the time
-      random weights of all shapes from one compiled draw                   0.5 of creating a network
+      small images as one picture, not each in axes of its own              0.2 of its figures, a
+                                                                            third of all before
+      random weights of all shapes from one compiled draw                   0.5, creating a network
       mean and deviation of all pixels by 500 images                        0.08 of that, 0.7 s
 
 Beside others: OpenMP's and OpenBLAS's threads wait busily for a while after their work, so each

@@ -18,7 +18,7 @@ _EITHER = "a random direction and the opposite one are as likely"
 
 NUMERICAL = "gradcheck/numerical.py"
 _LARGEST = "return jax.lax.stop_gradient(z.real.max(axis=1, keepdims=True)).astype(z.dtype)"
-_MOST = "most = min(MOST_COORDINATES_AT_ONCE, MOST_NUMBERS_AT_ONCE // (theta.size * points))"
+_MOST = "MOST_NUMBERS_AT_ONCE // (theta.size * points),"
 _CALLS = "calls = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)"
 
 WITNESSES = "gradcheck/witnesses.py"
@@ -61,11 +61,16 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (NUMERICAL, "MOST_NUMBERS_AT_ONCE = 5 << 17", "<< → >>"): _SIZE,
     (NUMERICAL, "MOST_NUMBERS_AT_ONCE = 5 << 17", "17 → 18"): _SIZE,
     (NUMERICAL, "MOST_NUMBERS_AT_ONCE = 5 << 17", "17 → 16"): _SIZE,
+    (NUMERICAL, "MOST_NUMBERS_ON_THE_WAY = 1 << 22", "1 → 2"): _SIZE,
+    (NUMERICAL, "MOST_NUMBERS_ON_THE_WAY = 1 << 22", "1 → 0"): _SIZE,
+    (NUMERICAL, "MOST_NUMBERS_ON_THE_WAY = 1 << 22", "<< → >>"): _SIZE,
+    (NUMERICAL, "MOST_NUMBERS_ON_THE_WAY = 1 << 22", "22 → 23"): _SIZE,
+    (NUMERICAL, "MOST_NUMBERS_ON_THE_WAY = 1 << 22", "22 → 21"): _SIZE,
     (NUMERICAL, "MOST_COORDINATES_AT_ONCE = 256", "256 → 257"): _SIZE,
     (NUMERICAL, "MOST_COORDINATES_AT_ONCE = 256", "256 → 255"): _SIZE,
     (NUMERICAL, "CHUNKS_PER_CALL = 64", "64 → 65"): _SIZE,
     (NUMERICAL, "CHUNKS_PER_CALL = 64", "64 → 63"): _SIZE,
-    (NUMERICAL, _MOST, "min → max"): _SIZE,
+    (NUMERICAL, "most = min(", "min → max"): _SIZE,
     (NUMERICAL, _MOST, "// → *"): _SIZE,
     (NUMERICAL, _MOST, "sign turned"): _SIZE,
     (NUMERICAL, "with ThreadPoolExecutor(2) as pool:", "2 → 3"): _WORKERS,

@@ -266,8 +266,8 @@ BENT = PlainCost(lambda t: float(bent(t)))
 
 @pytest.mark.parametrize(
     ("J", "full", "looked", "asked"),
-    [  # The differences along directions are there, or taken where the remainder bends.
-        (BENT, True, [(2, 0), (3, 0), (4, 0)], 9 + 8),
+    [  # Every coordinate is seen, or the differences along directions are there.
+        (BENT, True, [(2, 0), (3, 0), (4, 0)], 9),
         (BENT, False, [(0, 8), (3, 0), (0, 8)], 3 * 8 + 3),
         (bent, False, [(2, 1), (3, 1), (4, 1)], 2 * 3),
     ],

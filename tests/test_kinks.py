@@ -60,14 +60,28 @@ def test_a_step_that_is_too_long_is_shortened_but_crosses_no_kink():
 
 def test_more_suspects_than_are_looked_at_first():
     n = 2 * witnesses.PROBES
-    theta = np.where(np.arange(n) % 2, 1e-4, 1.0)  # every other one beside the kink at 0
-    relu = PlainCost(lambda t: np.maximum(t, 0).sum())
+    theta = np.where(np.arange(n) % 2, 2 + 1e-4, 3.0)  # every other one beside the kink at 2
+    relu = PlainCost(lambda t: np.maximum(t - 2, 0).sum())
     answer = heard(relu, np.ones(n), theta=theta)
     np.testing.assert_allclose(answer.theirs["finite_difference"], np.ones(n), rtol=1e-6)
     assert answer.kinks == n // 2
-    answer = heard(relu, np.ones(n), theta=np.full(n, 1e-4))
+    answer = heard(relu, np.ones(n), theta=np.full(n, 2 + 1e-4))
     np.testing.assert_allclose(answer.theirs["finite_difference"], np.ones(n), rtol=1e-6)
     assert answer.kinks == n
+
+
+def test_steps_are_in_proportion_to_what_is_small():
+    theta = np.array([1e-5, 1e-4, 1e-3, 0.0, 0.5])
+    J = PlainCost(lambda t: np.sin(t[:3] / [1e-5, 1e-4, 1e-3]).sum() + t[3] + t[4] ** 2)
+    g = np.append(np.cos(1) / theta[:3], [1, 1])
+    answer = heard(J, g, theta=theta)
+    np.testing.assert_allclose(answer.theirs["finite_difference"], g, rtol=1e-9)
+    assert answer.judged.all()
+    assert answer.kinks == 0
+    # What a wrong gradient says changes nothing of that, and no kink excuses it.
+    answer = heard(J, 1.01 * g, theta=theta)
+    np.testing.assert_allclose(answer.theirs["finite_difference"], g, rtol=1e-9)
+    assert answer.judged.all()
 
 
 def test_jax_grad_says_where_a_step_is_doubted():
@@ -102,9 +116,9 @@ def test_how_much_is_asked_again():
 
 def test_kinks_are_counted_where_the_next_steps_are_right():
     n = witnesses.PROBES + 1
-    J = PlainCost(lambda t: np.maximum(t[:-1], 0).sum() + t[-1])  # the last is wrong by little
+    J = PlainCost(lambda t: np.maximum(t[:-1] - 2, 0).sum() + t[-1])  # the last is wrong by little
     mine = np.append(np.ones(n - 1), 1.0001)
-    answer = heard(J, mine, theta=np.full(n, 1e-4))
+    answer = heard(J, mine, theta=np.full(n, 2 + 1e-4))
     np.testing.assert_allclose(answer.theirs["finite_difference"], np.ones(n), rtol=1e-6)
     assert answer.kinks == n - 1
 

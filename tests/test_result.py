@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from test_verdict import check_of, judged, said
 
 from jaxlab.gradcheck.files.report import block_report
@@ -53,7 +54,9 @@ def test_a_block_of_a_file_is_as_far_off_as_its_length_apart():
     assert how_far([3.0, 4], [3, 4]) == how_far([0.0, 0], [0, 0]) == (0, True)
     assert how_far([3.0, 4], [9, 12]) == (0.5, False)
     assert how_far([3.0, 4], [0, 0]) == (1, False)
-    assert how_far([3.0, 4], [3, np.nan]) == how_far([1e200], [2e200]) == (None, False)
+    assert how_far([3.0, 4], [3, np.nan]) == how_far([np.inf], [2.0]) == (None, False)
+    assert how_far([1e200], [2e200]) == (pytest.approx(1 / 3), False)  # whose squares are infinite
+    assert how_far([-3e200, 4e200], [-3e200, 4e200]) == (0, True)
     # Exact opposites, as a wrong sign leaves them, are as far off as those that rounding parts.
     exact, ok = how_far([3.0, 4], [-3, -4])
     rounded, _ = how_far([3.0, 4 + 5e-15], [-3, -4])

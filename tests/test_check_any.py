@@ -666,6 +666,22 @@ def test_a_part_in_float32_is_judged_by_the_digits_that_it_has(gradient):
     assert check.precision == "float32"
 
 
+def test_an_accuracy_in_float32_beside_the_cost_changes_nothing():
+    @jax.jit
+    def both(w, X, y):
+        a = jax.nn.sigmoid(X @ w)
+        accuracy = ((a > 0.5) == (y > 0.5)).astype(jnp.float32) * a.astype(jnp.float32)
+        return ((a - y) ** 2).sum(), accuracy.mean()
+
+    def cost_and_grad(w, X, y):
+        a = jax.nn.sigmoid(X @ w)
+        return both(w, X, y)[0], X.T @ (2 * (a - y) * a * (1 - a))
+
+    check = check_gradients(cost_and_grad, THETA[1:], X, TARGET)
+    assert check, str(check)
+    assert check.precision == "float64"
+
+
 def test_a_gradient_by_hand_where_jax_has_none():
     @jax.custom_vjp
     def entropy(p):

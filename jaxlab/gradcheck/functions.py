@@ -205,7 +205,7 @@ def _refuse_other_numbers(first, second) -> None:
 
 def _scalar(J: Any) -> float:
     J = _detached(J)
-    if not isinstance(J, float | int | np.generic | np.ndarray | jax.Array):
+    if J is None or isinstance(J, tuple | list | Mapping | str):
         raise CheckError(
             f"the cost is a {type(J).__name__}: it must be one number, without anything beside it "
             "(has_aux)"

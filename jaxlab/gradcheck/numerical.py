@@ -154,19 +154,35 @@ def equations(jaxpr: Any) -> Iterator[Any]:
             yield from equations(inner)
 
 
-def moved_arrays(jaxpr: Any, moved: Sequence[bool]) -> Iterator[Any]:
-    """Shape and dtype of all that depends on those arguments of a jaxpr that are `moved`."""
+def moved_arrays(
+    jaxpr: Any, moved: Sequence[bool], used: Sequence[bool] | None = None
+) -> Iterator[Any]:
+    """Shape and dtype of all that leads from the arguments of a jaxpr that are `moved` to its
+    results, or to those that are `used`: an accuracy beside the cost does not count."""
+    used = [True] * len(jaxpr.outvars) if used is None else used
+    results = zip(jaxpr.outvars, used, strict=True)
+    needed = {var for var, is_used in results if is_used and _is_variable(var)}
+    leading = []
+    for equation in reversed(jaxpr.eqns):
+        if not needed.isdisjoint(equation.outvars):
+            needed |= {*filter(_is_variable, equation.invars)}
+            leading.append(equation)
     depend = {var for var, moves in zip(jaxpr.invars, moved, strict=True) if moves}
-    for equation in jaxpr.eqns:
-        moves = [isinstance(var, Var) and var in depend for var in equation.invars]
+    for equation in reversed(leading):
+        moves = [_is_variable(var) and var in depend for var in equation.invars]
         if any(moves):
             depend |= {*equation.outvars}
             yield from _results(equation)
             for inner in _inside(equation):
                 if equation.primitive.name in ("jit", "pjit"):
-                    yield from moved_arrays(inner, moves)
+                    yield from moved_arrays(inner, moves, [v in needed for v in equation.outvars])
                 else:
                     yield from (array for e in equations(inner) for array in _results(e))
+
+
+def _is_variable(var: Any) -> bool:
+    """Not a number that is written into the jaxpr."""
+    return isinstance(var, Var)
 
 
 def _inside(equation: Any) -> list[Any]:

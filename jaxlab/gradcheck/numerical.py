@@ -8,7 +8,7 @@ has seven digits, and the difference of two costs keeps two or three of them.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -172,12 +172,13 @@ def moved_arrays(
         moves = [_is_variable(var) and var in depend for var in equation.invars]
         if any(moves):
             depend |= {*equation.outvars}
-            yield from _results(equation)
+            yield from _arrays(needed.intersection(equation.outvars))
             for inner in _inside(equation):
                 if equation.primitive.name in ("jit", "pjit"):
                     yield from moved_arrays(inner, moves, [v in needed for v in equation.outvars])
                 else:
-                    yield from (array for e in equations(inner) for array in _results(e))
+                    for one in equations(inner):
+                        yield from _arrays(one.outvars)
 
 
 def _is_variable(var: Any) -> bool:
@@ -191,8 +192,8 @@ def _inside(equation: Any) -> list[Any]:
     return [getattr(value, "jaxpr", value) for value in values if hasattr(value, "eqns")]
 
 
-def _results(equation: Any) -> list[Any]:
-    return [var.aval for var in equation.outvars if hasattr(var.aval, "shape")]
+def _arrays(results: Iterable[Any]) -> list[Any]:
+    return [var.aval for var in results if hasattr(var.aval, "shape")]
 
 
 def _numbers_on_the_way(J: FlatCost, theta: Theta, data: Data) -> int:

@@ -182,7 +182,7 @@ def _differences(records: dict[str, dict[str, Any]]) -> list[str]:
     """In what the runs differ that are put together in one report."""
     aspects = {
         "seed": lambda r: r["config"].get("seed"),
-        "file of digits": lambda r: Path(r["config"].get("data") or "the one of jaxlab").name,
+        "file of digits": lambda r: r["config"].get("data") or "the one of jaxlab",
         "version of jaxlab": lambda r: r["environment"]["packages"].get("jaxlab"),
         "version of jax": lambda r: r["environment"]["packages"].get("jax"),
         "device": lambda r: r["environment"].get("device"),
@@ -197,7 +197,10 @@ def _differences(records: dict[str, dict[str, Any]]) -> list[str]:
             value = of(record)
             by_value.setdefault(str(value), []).append(name[2:])
         if len(by_value) > 1:
-            groups = "; ".join(f"{value}: {listed(where)}" for value, where in by_value.items())
+            name_of = (lambda value: Path(value).name) if what == "file of digits" else str
+            groups = "; ".join(
+                f"{name_of(value)}: {listed(where)}" for value, where in by_value.items()
+            )
             found.append(f"These results come from different runs. By {what}, exercises: {groups}.")
     return found
 

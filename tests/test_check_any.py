@@ -591,7 +591,7 @@ def test_a_rule_beside_integers_and_a_callback_in_order():
     assert check.diff.keys() == {"finite_difference"}
 
 
-def test_tensors_are_taken_as_they_are():
+def test_pytorch_tensors_are_taken_as_they_are():
     torch = pytest.importorskip("torch")
 
     def cost_and_grad(p):

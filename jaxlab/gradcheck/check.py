@@ -71,11 +71,10 @@ def check_gradients(
     along 8, and blocks that fail in full.
     full: every coordinate (True) or directions (False), whatever the size; above 2,000 parameters
     every coordinate is looked at without the complex step, where rounding leaves digits enough.
-    coordinates: that many
-    of each block, drawn with `seed`. dtype: "float32" computes in float32, for functions that
-    must; the thresholds follow. m: the number of examples, to name a forgotten 1/m; found out
-    from args where not given. advance: called with the number of coordinates done, for a progress
-    bar (each counts twice where there are two numerical witnesses).
+    coordinates: that many of each block, drawn with `seed`. dtype: "float32" computes in float32,
+    for functions that must; the thresholds follow. m: the number of examples, to name a forgotten
+    1/m; found out from args where not given. advance: called with the number of coordinates done,
+    for a progress bar (each counts twice where there are two numerical witnesses).
 
     Everything else is computed in float64, switched on for the check alone; a function that refuses
     float64 is given float32. Choose params random and non-zero: zero biases hide mistakes. Raises

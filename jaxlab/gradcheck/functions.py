@@ -235,11 +235,11 @@ def block_names(params: Any) -> list[str]:
     if isinstance(params, tuple) and all(isinstance(layer, Layer) for layer in params):
         return [f"{name}{l}" for l in range(1, len(params) + 1) for name in ("W", "b")]
     paths, _ = jax.tree_util.tree_flatten_with_path(params)
-    return [
-        jax.tree_util.keystr(path, simple=True, separator=".") or "theta"
-        for path, leaf in paths
-        if _is_float(leaf)
-    ]
+    return [_name_of(path) for path, leaf in paths if _is_float(leaf)]
+
+
+def _name_of(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".") or "theta"
 
 
 def _is_float(leaf: Any) -> bool:
@@ -299,7 +299,7 @@ def _refuse_unseen(params, grads) -> None:
             g, float | int | complex | np.ndarray | np.generic | jax.Array
         ):
             continue
-        name = jax.tree_util.keystr(path, simple=True, separator=".") or "theta"
+        name = _name_of(path)
         if not _is_float(p) and jnp.issubdtype(jnp.result_type(g), jnp.number) and np.any(g):
             kind = getattr(p, "dtype", type(p).__name__)
             raise CheckError(
@@ -408,8 +408,7 @@ def _traced(cost, params, args):
         primitives = [equation.primitive.name for equation in numerical.equations(jaxpr)]
         if len(primitives) > MOST_OPERATIONS or not CALLBACKS.isdisjoint(primitives):
             break
-        moved = numerical.moved_arrays(jaxpr, [True] + [False] * len(data))
-        kinds = {array.dtype for array in moved}
+        kinds = {array.dtype for array in numerical.arrays_on_the_way(J, theta, data)}
         fewer = any(jnp.issubdtype(kind, jnp.floating) and kind.itemsize < 8 for kind in kinds)
         rules = frozenset(primitives) & frozenset(CUSTOM_RULES)
         return J, theta, data, rules, fewer and theta.dtype == np.float64

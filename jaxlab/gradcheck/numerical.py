@@ -154,12 +154,14 @@ def equations(jaxpr: Any) -> Iterator[Any]:
             yield from equations(inner)
 
 
-def moved_arrays(
-    jaxpr: Any, moved: Sequence[bool], used: Sequence[bool] | None = None
-) -> Iterator[Any]:
-    """Shape and dtype of all that leads from the arguments of a jaxpr that are `moved` to its
-    results, or to those that are `used`: an accuracy beside the cost does not count."""
-    used = [True] * len(jaxpr.outvars) if used is None else used
+def arrays_on_the_way(J: FlatCost, theta: Theta, data: Data) -> Iterator[Any]:
+    """Shape and dtype of all that J computes from θ: an accuracy beside the cost does not count."""
+    jaxpr = trace(J, theta, data).jaxpr
+    return _moved_arrays(jaxpr, [True] + [False] * len(data), [True] * len(jaxpr.outvars))
+
+
+def _moved_arrays(jaxpr: Any, moved: Sequence[bool], used: Sequence[bool]) -> Iterator[Any]:
+    """What leads from the arguments of a jaxpr that are `moved` to its results that are `used`."""
     results = zip(jaxpr.outvars, used, strict=True)
     needed = {var for var, is_used in results if is_used and _is_variable(var)}
     leading = []
@@ -175,7 +177,7 @@ def moved_arrays(
             yield from _arrays(needed.intersection(equation.outvars))
             for inner in _inside(equation):
                 if equation.primitive.name in ("jit", "pjit"):
-                    yield from moved_arrays(inner, moves, [v in needed for v in equation.outvars])
+                    yield from _moved_arrays(inner, moves, [v in needed for v in equation.outvars])
                 else:
                     for one in equations(inner):
                         yield from _arrays(one.outvars)
@@ -198,7 +200,7 @@ def _arrays(results: Iterable[Any]) -> list[Any]:
 
 def _numbers_on_the_way(J: FlatCost, theta: Theta, data: Data) -> int:
     """In the largest array that J computes from θ."""
-    arrays = moved_arrays(trace(J, theta, data).jaxpr, [True] + [False] * len(data))
+    arrays = arrays_on_the_way(J, theta, data)
     return max((math.prod(array.shape) for array in arrays), default=1)
 
 

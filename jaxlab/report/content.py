@@ -318,7 +318,7 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "epochs": f"{numbers['epochs']:g}",
             "train": f"{numbers['examples']['train']:,}",
             "test": f"{numbers['examples']['test']:,}",
-            "source": _without_folders(numbers["source"]),
+            "source": _without_folder(numbers["source"]),
             "smoothed": config["label_smoothing"] > 0,
             "small": small,
             "accuracy": percent(test),
@@ -512,7 +512,7 @@ def _size(block: Numbers) -> int:
     return math.prod(block["shape"])
 
 
-def _without_folders(source: str) -> str:
+def _without_folder(source: str) -> str:
     """A report that is handed in does not say where its author keeps files."""
     source = re.sub(r"the cache .*; sha256", "the cache; sha256", source)
     return re.sub(

@@ -148,7 +148,7 @@ def _exercise(name: str, record: dict[str, Any]) -> dict[str, Any]:
         "time": duration(record["seconds"]),
         "unusual": _unusual(name, record) or "–",
         "config": [
-            [key.replace("_", " "), _text(Path(value).name if key == "data" else value)]
+            [key.replace("_", " "), _setting(key, value)]
             for key, value in config.items()
             if value is not None and key not in PATHS
         ],
@@ -211,7 +211,7 @@ def _unusual(name: str, record: dict[str, Any]) -> str:
     usual = {key: _text(getattr(default, key)) for key in vars(default)}
     skipped = PATHS | {"seed", "preset"}
     return "; ".join(
-        f"{key.replace('_', ' ')} {_text(Path(value).name if key == 'data' else value)}"
+        f"{key.replace('_', ' ')} {_setting(key, value)}"
         for key, value in record["config"].items()
         if key not in skipped and _text(value) != usual.get(key)
     )
@@ -231,6 +231,11 @@ def _device(environment: dict[str, Any]) -> str:
     """'CPU, 2 cores', 'gpu: NVIDIA H100'."""
     device = str(environment.get("device"))
     return f"CPU, {environment.get('cores')} cores" if device == "cpu: cpu" else device
+
+
+def _setting(key: str, value: Any) -> str:
+    """Of a file the name alone: a report does not say where its author keeps it."""
+    return Path(value).name if key == "data" else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -22,11 +22,11 @@ _MOST = "MOST_NUMBERS_AT_ONCE // (theta.size * points),"
 _CALLS = "calls = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)"
 
 WITNESSES = "gradcheck/witnesses.py"
-_NEAR = "near, _ = numerical.central_differences(*at, here, step=h / 10)"
-_NEAREST = "nearest, _ = numerical.central_differences(*at, here, step=h / 100)"
+_NEAR = "near, _ = numerical.central_differences(*at, here, step=h / 8)"
+_NEAREST = "nearest, _ = numerical.central_differences(*at, here, step=h / 128)"
 _OFFSETS = "offsets = h * np.array([-2.0, -1.0, -0.01, 0.0, 0.01, 1.0, 2.0])"
-_UNSURE = "unsure = ~(np.abs(near - nearest) <= noise / h * 110)"
-_ROUNDING = "rounding = np.where(unsure, noise / h * 100, noise / h * 10)"
+_UNSURE = "unsure = ~(np.abs(near - nearest) <= noise / h * (8 + 128))"
+_ROUNDING = "rounding = np.where(unsure, noise / h * 128, noise / h * 8)"
 _CHANGED = "changed = ~(np.abs(value - n[these]) <= 10 * rounding) & np.isfinite(value)"
 _WIDE = (
     "wide = np.maximum(np.abs(left + right - 2 * J0), np.abs(far + far_right - 2 * J0) / 4) / h**2"
@@ -107,16 +107,18 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "0.0 → 1.0",
     ): _FAR,
     (WITNESSES, _NEAR, "sign turned"): _MIRRORED,
-    (WITNESSES, _NEAR, "10 → 11"): _STEP,
+    (WITNESSES, _NEAR, "8 → 9"): _STEP,
     (WITNESSES, _NEAREST, "sign turned"): _MIRRORED,
-    (WITNESSES, _NEAREST, "100 → 101"): _STEP,
-    (WITNESSES, _NEAREST, "100 → 99"): _STEP,
-    (WITNESSES, _UNSURE, "110 → 111"): _MARGIN,
-    (WITNESSES, _UNSURE, "110 → 109"): _MARGIN,
-    (WITNESSES, _ROUNDING, "100 → 101"): _MARGIN,
-    (WITNESSES, _ROUNDING, "100 → 99"): _MARGIN,
-    (WITNESSES, _ROUNDING, "10 → 11"): _MARGIN,
-    (WITNESSES, _ROUNDING, "10 → 9"): _MARGIN,
+    (WITNESSES, _NEAREST, "128 → 129"): _STEP,
+    (WITNESSES, _NEAREST, "128 → 127"): _STEP,
+    (WITNESSES, _UNSURE, "8 → 9"): _MARGIN,
+    (WITNESSES, _UNSURE, "8 → 7"): _MARGIN,
+    (WITNESSES, _ROUNDING, "128 → 129"): _MARGIN,
+    (WITNESSES, _ROUNDING, "128 → 127"): _MARGIN,
+    (WITNESSES, _UNSURE, "128 → 129"): _MARGIN,
+    (WITNESSES, _UNSURE, "128 → 127"): _MARGIN,
+    (WITNESSES, _ROUNDING, "8 → 9"): _MARGIN,
+    (WITNESSES, _ROUNDING, "8 → 7"): _MARGIN,
     (WITNESSES, _CHANGED, "10 → 11"): _MARGIN,
     (WITNESSES, _CHANGED, "10 → 9"): _MARGIN,
     (WITNESSES, _OFFSETS, "sign turned"): _MIRRORED,

@@ -16,7 +16,9 @@ class InProcess(process.Theirs):
         exec(compile(source, "theirs.py", "exec"), vars(self.module))
         self.functions = child.functions(self.module, "theirs.py")
         self.classes: list[str] = []
-        self.example, self.stopped = None, ""
+        self.example, self.stopped, self.ended = None, "", ""
+        self.passed_over: list[str] = []
+        self.two = self.last = False
         self.file = Path("theirs.py")
 
     def call(self, function, points, args, named, spread=False):
@@ -26,6 +28,7 @@ class InProcess(process.Theirs):
             "points": [process.encode(point) for point in points],
             "args": [process.encode(value) for value in args],
             "named": {name: process.encode(value) for name, value in named.items()},
+            "last": False,
         }
         answers = list(child.answers(self.module, request, None, "theirs.py"))
         good = [(a["J"], process.decode(a["grad"])) for a in answers if "error" not in a]

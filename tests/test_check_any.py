@@ -405,7 +405,7 @@ def test_the_last_example_missed_is_seen_in_the_examples():
 
     check = check_gradients(missed, random_params(0, (4, 3, 3)), x, y, cost=jaxlab.cost)
     (mistake,) = check.mistakes
-    assert mistake.id == "examples-missing"
+    assert mistake.id == "examples left out"
     assert mistake.block == "W1, b1, W2, b2"
     assert "without the last of 6 examples" in mistake.explanation
 

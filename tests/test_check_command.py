@@ -290,8 +290,15 @@ def test_labs_of_other_courses(check):
     assert mistake["id"] == "decay factor"
 
     report = check(UFLDL_SPARSE, "--json", status=0)
-    assert "differences of J alone" in report["cost"]
-    check(UFLDL_SPARSE.replace("+ beta * s[:, None]", ""), "--json", status=1)
+    assert "sparsity 3 Σ KL(0.05 ‖ ρ̂)" in report["cost"]
+    without = UFLDL_SPARSE.replace("+ beta * s[:, None]", "")
+    (mistake,) = check(without, "--json", status=1)["mistakes"]
+    assert (mistake["id"], mistake["block"]) == ("sparsity missing", "W1, b1")
+    # Another penalty is none that is known.
+    other = UFLDL_SPARSE.replace("kl = rho", "kl = rho**2 + rho")
+    other = other.replace("beta * kl.sum()", "beta * (a2.mean(axis=1) ** 3).sum()")
+    other = other.replace("s = -rho / rho_hat + (1 - rho) / (1 - rho_hat)", "s = 3 * rho_hat**2")
+    assert "differences of J alone" in check(other, "--json", status=0)["cost"]
 
 
 def test_costs_that_are_another_one_are_judged_by_their_own_gradient(check):

@@ -73,9 +73,9 @@ def f(W1, b1, W2, b2, X, Y):
 
 @pytest.fixture
 def check(tmp_path):
-    def run(text, **options):
+    def run(text, seconds=60.0, **options):
         (tmp_path / "theirs.py").write_text(text)
-        return check_file(tmp_path / "theirs.py", "", Options(**options), 60.0)
+        return check_file(tmp_path / "theirs.py", "", Options(**options), seconds)
 
     return run
 
@@ -95,6 +95,14 @@ def test_what_fails_with_a_hidden_layer_is_said(check):
     assert list(report.blocks) == ["W1", "b1"]
     assert "without a hidden layer alone" in report.note
     assert "KeyError: 'V2'" in report.note
+
+
+def test_time_that_is_up_before_all_was_looked_at_is_said(check):
+    two = "    if L == 3:\n        import time; time.sleep(60)\n"
+    slow = ANY_DEPTH.replace("    for l in range(1,", two + "    for l in range(1,")
+    report = check(slow, seconds=20.0)
+    assert report.verdict == "right"
+    assert "other numbers of layers it was not looked at: not done after 20 seconds" in report.note
 
 
 def test_softmax_without_a_hidden_layer(check):

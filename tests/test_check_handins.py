@@ -258,7 +258,7 @@ def test_a_file_named_like_a_module_of_python_disturbs_no_other(reports):
 
 def test_one_output(reports):
     for name in ("numbers.py", "numbers_last.py"):
-        assert "first and its last value are single numbers" in reports[name]["reason"]
+        assert reports[name]["verdict"] == "right", name
     for name in ("one", "regression", "regularised"):
         assert reports[f"{name}.py"]["verdict"] == "right", name
         assert reports[f"{name}_wrong.py"]["verdict"] == "wrong", name
@@ -268,7 +268,7 @@ def test_one_output(reports):
 
 
 def test_cost_and_gradient_as_two_functions(folder, reports):
-    assert "two, FILE.py:COST,GRADIENT" in reports["two.py"]["reason"]
+    assert reports["two.py"]["verdict"] == "right"
     assert check(f"{folder}/two.py:model,gradient")["verdict"] == "right"
     (folder / "two_wrong.py").write_text(TWO_FUNCTIONS.replace("[dW1", "[2 * dW1"))
     assert ids(check(f"{folder}/two_wrong.py:model,gradient")) == [("factor", "W1")]

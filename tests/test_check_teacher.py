@@ -159,7 +159,7 @@ def test_what_was_put_for_arguments_and_what_was_left_alone_is_said(check):
                                    "top=float('inf'), big=10**400)"))  # fmt: skip
     assert report.verdict == "right"
     assert "learning_rate = 0.3" in report.note
-    assert "left as they are: keep_prob = 1;" in report.note
+    assert "left as they are: keep_prob = 1.0, verbose = False;" in report.note
     text = NETWORK.replace("X, Y)", "X, Y, weight_cost=0.0)")
     decay = "weight_cost / 2 * ((W1**2).sum() + (W2**2).sum())"
     report = check(text.replace("/ (2 * m)\n", f"/ (2 * m) + {decay}\n"))

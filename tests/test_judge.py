@@ -302,5 +302,5 @@ def test_m_is_counted_in_the_arguments_unless_given():
     x = (np.ones((5, 3)), np.ones(5))
     for times, options in ((5, {"args": x}), (7, {"args": x, "m": 7})):
         mistake, _ = judge(CALLED, times * THETA, **options).mistakes  # or a decay: this g is θ
-        assert mistake.id == "sum-for-mean"
+        assert mistake.id == "1/m forgotten"
         assert f"m = {times}" in mistake.explanation

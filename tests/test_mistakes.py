@@ -61,36 +61,36 @@ PLANTED = [
     ("factor", one("b1", lambda g, p: 4 * g), "b1"),
     ("factor", one("W1", lambda g, p: g / 3), "W1"),
     ("factor", one("W2", lambda g, p: 0.731 * g), "W2"),
-    ("factor", every(lambda g, m: -g), "W1, b1, W2, b2"),
+    ("sign", every(lambda g, m: -g), "W1, b1, W2, b2"),
     ("factor", every(lambda g, m: g / 2), "W1, b1, W2, b2"),
-    ("sum-for-mean", every(lambda g, m: m * g), "W1, b1, W2, b2"),
-    ("sum-for-mean", one("b1", lambda g, p: 11 * g), "b1"),
-    ("sum-for-mean", every(lambda g, m: -m * g), "W1, b1, W2, b2"),
-    ("mean-for-sum", every(lambda g, m: g / m), "W1, b1, W2, b2"),
+    ("1/m forgotten", every(lambda g, m: m * g), "W1, b1, W2, b2"),
+    ("1/m forgotten", one("b1", lambda g, p: 11 * g), "b1"),
+    ("sign and 1/m", every(lambda g, m: -m * g), "W1, b1, W2, b2"),
+    ("1/m twice", every(lambda g, m: g / m), "W1, b1, W2, b2"),
     ("zero", one("b2", lambda g, p: 0 * g), "b2"),
     ("zero", one("W1", lambda g, p: 0 * g), "W1"),
     ("reshaped", one("W1", planted_order := lambda g, p: planted.every_other_order(g)), "W1"),
     ("transposed", one("W1", planted_order), "W1"),
     ("reshaped", one("W2", to_the_other_order), "W2"),
-    ("unit-missing", one("W1", row_out), "W1"),
-    ("unit-missing", one("W2", column_out), "W2"),
-    ("unit-missing", lambda g, p, e, m: g | {n: row_out(g[n], None, 0) for n in ("W1", "b1")},
+    ("unit left out", one("W1", row_out), "W1"),
+    ("unit left out", one("W2", column_out), "W2"),
+    ("unit left out", lambda g, p, e, m: g | {n: row_out(g[n], None, 0) for n in ("W1", "b1")},
      "W1, b1"),
-    ("unit-missing", one("b2", lambda g, p: np.append(g[:-2], [0, 0])), "b2"),
-    ("summed-over-units", one("b1", lambda g, p: np.full_like(g, g.sum())), "b1"),
-    ("summed-over-units", one("b2", lambda g, p: np.full_like(g, g.mean())), "b2"),
-    ("one-example", lambda g, p, e, m: {n: e[n][0] / m for n in g}, "W1, b1, W2, b2"),
-    ("one-example", lambda g, p, e, m: {n: e[n][3] for n in g}, "W1, b1, W2, b2"),
-    ("examples-missing", lambda g, p, e, m: {n: g[n] - e[n][-1] / m for n in g}, "W1, b1, W2, b2"),
-    ("examples-missing", lambda g, p, e, m: {n: e[n][:-3].mean(0) for n in g}, "W1, b1, W2, b2"),
-    ("examples-missing", lambda g, p, e, m: {n: e[n][2:].sum(0) / m for n in g}, "W1, b1, W2, b2"),
+    ("unit left out", one("b2", lambda g, p: np.append(g[:-2], [0, 0])), "b2"),
+    ("summed over units", one("b1", lambda g, p: np.full_like(g, g.sum())), "b1"),
+    ("summed over units", one("b2", lambda g, p: np.full_like(g, g.mean())), "b2"),
+    ("one example", lambda g, p, e, m: {n: e[n][0] / m for n in g}, "W1, b1, W2, b2"),
+    ("one example", lambda g, p, e, m: {n: e[n][3] for n in g}, "W1, b1, W2, b2"),
+    ("examples left out", lambda g, p, e, m: {n: g[n] - e[n][-1] / m for n in g}, "W1, b1, W2, b2"),
+    ("examples left out", lambda g, p, e, m: {n: e[n][:-3].mean(0) for n in g}, "W1, b1, W2, b2"),
+    ("examples left out", lambda g, p, e, m: {n: e[n][2:].sum(0) / m for n in g}, "W1, b1, W2, b2"),
     ("decay", lambda g, p, e, m: g | {n: g[n] + LAMBDA * p[n] for n in ("W1", "W2")}, "W1, W2"),
     ("decay", lambda g, p, e, m: g | {n: g[n] - 2 * LAMBDA * p[n] for n in ("b1", "b2")}, "b1, b2"),
     ("decay", one("W2", lambda g, p: g + 0.1 * np.sign(p)), "W2"),
     ("shifted", one("W1", lambda g, p: np.roll(g, 1, axis=0)), "W1"),
     ("shifted", one("b2", lambda g, p: np.append(g[1:], 0)), "b2"),
     ("reversed", one("b1", lambda g, p: g[::-1]), "b1"),
-    ("nan", one("W2", lambda g, p: np.where(np.arange(g.shape[1]) == 1, np.nan, g)), "W2"),
+    ("not a number", one("W2", lambda g, p: np.where(np.arange(g.shape[1]) == 1, np.nan, g)), "W2"),
 ]  # fmt: skip
 # What is the same to the numbers: both are named.
 SAME = {"transposed": {"reshaped"}, "reshaped": {"transposed"}}
@@ -107,7 +107,7 @@ SAME = {"transposed": {"reshaped"}, "reshaped": {"transposed"}}
 def test_a_planted_mistake_has_its_name_and_no_other(id, make, block, seed, sizes, softmax, noise):
     m = 11
     # δ3 of softmax sums to zero: summed over the units it is left at zero.
-    softmax = softmax and id != "summed-over-units"
+    softmax = softmax and id != "summed over units"
     params, right, each = network(seed, sizes, m, "softmax" if softmax else "sigmoid")
     rng = np.random.default_rng(seed)
     mine = {
@@ -154,7 +154,7 @@ def test_what_the_numbers_do_not_show_is_not_named(name, m, units):
 def test_m_and_a_number_of_units_are_both_named():
     params, right, _ = network(0, (4, 5, 6), 6)
     mistakes = name_from_numbers(right | {"W2": 6 * right["W2"]}, right, params, m=6)
-    assert [m.id for m in mistakes] == ["sum-for-mean", "factor"]
+    assert [m.id for m in mistakes] == ["1/m forgotten", "factor"]
     assert "m = 6 times" in mistakes[0].explanation
     assert "number of units" in mistakes[0].explanation
     (unknown,) = name_from_numbers(right | {"W2": 50 * right["W2"]}, right, params)
@@ -175,9 +175,9 @@ def test_swapped_blocks():
     ("change", "ids"),
     [
         (lambda g, p: 2 * planted.every_other_order(g), {"factor", "reshaped", "transposed"}),
-        (lambda g, p: -row_out(g, p), {"factor", "unit-missing"}),
+        (lambda g, p: -row_out(g, p), {"sign", "unit left out"}),
         (lambda g, p: 2 * g + 0.1 * p, {"factor", "decay"}),
-        (lambda g, p: 11 * g - 0.1 * p, {"sum-for-mean", "decay"}),
+        (lambda g, p: 11 * g - 0.1 * p, {"1/m forgotten", "decay"}),
     ],
 )
 def test_two_mistakes_at_once_are_both_named(change, ids):
@@ -201,7 +201,7 @@ def test_numbers_of_any_size():
     for scale in (1e-300, 1e-160, 1e160, 1e300):
         scaled = {name: scale * g for name, g in right.items()}
         (mistake,) = name_from_numbers(scaled | {"W1": -scaled["W1"]}, scaled, params)
-        assert (mistake.id, mistake.block) == ("factor", "W1")
+        assert (mistake.id, mistake.block) == ("sign", "W1")
 
 
 # --- right gradients ---

@@ -60,7 +60,8 @@ def test_the_numpy_pass_is_the_one_of_jaxlab(ours, theirs, sizes):
 @pytest.mark.parametrize("hidden", ["sigmoid", "tanh"])
 def test_every_cost_has_its_gradient(loss, hidden):
     params, x, y = draw(1, (5, 4, 3, 3))
-    network = Network(loss, hidden, 0.7, {"W1": 0.2, "b3": 0.1})
+    sparsity = {"rho": 0.1, "beta": 0.3 if hidden == "sigmoid" else 0.0}
+    network = Network(loss, hidden, 0.7, {"W1": 0.2, "b3": 0.1}, **sparsity)
     _, grads = cost_and_grad(params, x, y, network)
     for name, block in named(params).items():
         for i in range(block.size):

@@ -39,7 +39,7 @@ def test_central_differences_and_what_they_say_of_their_step(J):
     np.testing.assert_allclose(error, [0.01 / 6 * 66, 0.01 / 6 * 30], rtol=1e-9)
     n, error = numerical.central_differences(J, THETA, (), np.arange(2))
     np.testing.assert_allclose(n, [32, 9], rtol=1e-10)
-    np.testing.assert_allclose(error, 5e-4**2 / 6 * np.array([48, 18]), rtol=1e-3)
+    np.testing.assert_allclose(error, numerical.STEP**2 / 6 * np.array([48, 18]), rtol=1e-3)
 
 
 @BOTH

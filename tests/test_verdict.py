@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from jaxlab.gradcheck import check_gradients, verdict, witnesses
+from jaxlab.gradcheck import check_gradients, numerical, verdict, witnesses
 from jaxlab.gradcheck.functions import Problem
 from jaxlab.gradcheck.numerical import PlainCost
 from jaxlab.gradcheck.result import BlockCheck, relative_difference
@@ -114,18 +114,30 @@ def test_the_right_gradient_by_the_best_witness_that_saw_all():
     np.testing.assert_array_equal(found, [EXACT])
 
 
+def whole(blocks, answers, g, exact=None, first=None):
+    return verdict._whole(blocks, first or answers, answers, g, exact)
+
+
 def test_the_difference_over_all_blocks():
     answers = [said({"autograd": 0.0}), said({"autograd": 1.0})]
     both = np.concatenate([EXACT, EXACT])
     blocks = [judged(a) for a in answers]
     expected = relative_difference(both, both + np.array([0, 0, 0, 0, 0, 1]))
-    assert verdict._whole(blocks, answers, both, None) == {"autograd": expected}
+    assert whole(blocks, answers, both) == {"autograd": expected}
     answers[1] = said({"autograd": 1.0}, judged=(True, True, False))
-    assert verdict._whole(blocks, answers, both, None) == {"autograd": 0}
+    assert whole(blocks, answers, both) == {"autograd": 0}
     # A witness that is missing in one block has no difference over all; directions leave jax.grad.
-    assert verdict._whole(blocks, [answers[0], said({})], both, None) == {}
+    assert whole(blocks, [answers[0], said({})], both) == {}
     along = [judged(a, few=True) for a in answers]
-    assert verdict._whole(along, answers, both, 3 * both) == {"autograd": 0.5}
+    assert whole(along, answers, both, 3 * both) == {"autograd": 0.5}
+    # A block that failed along directions was then looked at whole: slopes and coordinates do not
+    # mix, so what was heard first counts.
+    mixed = [along[0], blocks[1]]
+    later = [answers[0], said({"finite_difference": 5.0})]
+    first = [said({"finite_difference": 0.0}), said({"finite_difference": 0.5})]
+    mixed = [judged(first[0], few=True), judged(later[1])]
+    expected = relative_difference(both, both + np.array([0, 0, 0, 0, 0, 0.5]))
+    assert whole(mixed, later, both, first=first) == {"finite_difference": expected}
 
 
 def a_problem(shapes, **more):
@@ -166,8 +178,8 @@ def test_seconds_are_of_four_calls_a_coordinate(monkeypatch):
 
 
 def test_two_points_where_ten_digits_are_left():
-    # Rounding of J over the step: eps J / 1e-5 must be below a tenth of 1e-6 of a coordinate (2).
-    line = 2 * 1e-6 / 10 * 1e-5 / 2.0**-52
+    # Rounding of J over the step: eps J / h must be below a tenth of 1e-6 of a coordinate (2).
+    line = 2 * 1e-6 / 10 * numerical.TWO_POINT_STEP / 2.0**-52
     for J0, enough in ((0.99 * line, True), (1.01 * line, False), (-1.01 * line, False)):
         assert verdict._two_points_will_do(a_problem([(2, 3)]), J0) is enough
 

@@ -38,9 +38,10 @@ def test_along_coordinates_and_directions():
 
 def test_where_the_lines_are_drawn():
     double, single = (float(np.finfo(dtype).eps) for dtype in (np.float64, np.float32))
-    assert FLOAT64 == Precision("float64", double, double, 5e-4, 1e-6, 1e-9, 1e-6, 1e-8)
-    assert FLOAT32 == Precision("float32", single, single, 3e-2, 1e-2, 1e-4, 1e-2, 1e-5)
-    assert FLOAT32_GRADIENT == Precision("float32", double, single, 5e-4, 1e-6, 1e-4, 1e-4, 1e-5)
+    step, side = 2.0**-11, 2.0**-20
+    assert FLOAT64 == Precision("float64", double, double, step, side, 1e-9, 1e-6, 1e-8)
+    assert FLOAT32 == Precision("float32", single, single, 2.0**-5, 2.0**-7, 1e-4, 1e-2, 1e-5)
+    assert FLOAT32_GRADIENT == Precision("float32", double, single, step, side, 1e-4, 1e-4, 1e-5)
 
 
 def test_what_rounding_may_cost():
@@ -103,7 +104,7 @@ def test_what_two_points_cost_is_seen_on_a_sample_with_both_ends(steep, sign):
 
     answer = heard(PlainCost(J), np.ones(200), theta=np.zeros(200), two_point=True)
     # h²/6 of the third derivative, 6e3.
-    np.testing.assert_allclose(answer.error, 1e-7, rtol=0.01)
+    np.testing.assert_allclose(answer.error, 1e3 * numerical.TWO_POINT_STEP**2, rtol=0.01)
     # J, two points each, four at the sample, and five where the steep one is looked at for a kink.
     assert len(calls) == 1 + 2 * 200 + 4 * witnesses.PROBES + 5
 

@@ -154,8 +154,8 @@ def _factor(k: float, m: int, units: int) -> Key:
         (m / max(m - 1, 1), "1/(m-1)",
          f"{{block}} is divided by m - 1 = {m - 1}: divide by m = {m}"),
         (1 / m**2, "1/m twice", f"{{block}} is 1/m² = 1/{m * m} of what it should be"),
-        (m / 2, "factor", f"{{block}} is m/2 = {m / 2:g} times what it should be"),
-        (2 / m, "factor", f"{{block}} is 2/m = 2/{m} of what it should be"),
+        (m / 2, "1/m forgotten", f"{{block}} is m/2 = {m / 2:g} times what it should be"),
+        (2 / m, "1/m twice", f"{{block}} is 2/m = 2/{m} of what it should be"),
     )  # fmt: skip
     for value, id, text in table:
         if np.isclose(k, value, rtol=1e-4):

@@ -79,8 +79,8 @@ def check_gradients(
     Everything else is computed in float64, switched on for the check alone; a function that refuses
     float64 is given float32. Choose params random and non-zero: zero biases hide mistakes. Raises
     `ShapeError` where the gradient has not the form of params, `OptionError` for options that make
-    no sense, and `CheckError` where J is not finite, where two calls with the same arguments differ
-    (dropout), or where what was given is none of the above.
+    no sense, and `CheckError` where J is not finite, where it changes nowhere, where two calls with
+    the same arguments differ (dropout), or where what was given is none of the above.
     """
     if dtype not in (None, "float64", "float32"):
         raise OptionError(f"dtype is {dtype!r}: choose float64 or float32")

@@ -48,7 +48,7 @@ def read_factor(c: float, m: int | None, sizes: frozenset[int]) -> list[Factor]:
             words += f" ({unit} is also a number of units)"
         elif m is None and c > 4 and value == round(value):
             words += f" (if there are {value:.0f} examples, 1/m is forgotten)"
-        found.append(Factor("factor", value, words))
+        found.append(Factor("sign" if value == -1 else "factor", value, words))
     return found
 
 
@@ -56,20 +56,20 @@ def _of_examples(c: float, m: int) -> list[Factor]:
     sign = ", and the sign is turned" if c < 0 else ""
     minus = "−" if c < 0 else ""
     known = [
-        (m, "sum-for-mean", "m", "summed over the examples where the mean belongs, 1/m forgotten"),
-        (1 / m, "mean-for-sum", "1/m", "divided by m once too often"),
-        (2 * m, "sum-for-mean", "2 m", "1/m and a ½ are forgotten"),
-        (m / 2, "sum-for-mean", "m/2", "1/m is forgotten, and a ½ is too many"),
-        (2 / m, "mean-for-sum", "2/m", "divided by m once too often, and a ½ is forgotten"),
-        (1 / (2 * m), "mean-for-sum", "1/(2 m)", "divided by m once too often, and by 2"),
-        (m**2, "sum-for-mean", "m²", "multiplied by m instead of divided"),
-        (1 / m**2, "mean-for-sum", "1/m²", "divided by m two times too often"),
-        (m / (m - 1), "sum-for-mean", "m/(m - 1)", "divided by m - 1 instead of m"),
-        ((m - 1) / m, "mean-for-sum", "(m - 1)/m", "multiplied by m - 1 and divided by m"),
+        (m, "1/m forgotten", "m", "summed over the examples where the mean belongs, 1/m forgotten"),
+        (1 / m, "1/m twice", "1/m", "divided by m once too often"),
+        (2 * m, "1/m forgotten", "2 m", "1/m and a ½ are forgotten"),
+        (m / 2, "1/m forgotten", "m/2", "1/m is forgotten, and a ½ is too many"),
+        (2 / m, "1/m twice", "2/m", "divided by m once too often, and a ½ is forgotten"),
+        (1 / (2 * m), "1/m twice", "1/(2 m)", "divided by m once too often, and by 2"),
+        (m**2, "1/m forgotten", "m²", "multiplied by m instead of divided"),
+        (1 / m**2, "1/m twice", "1/m²", "divided by m two times too often"),
+        (m / (m - 1), "1/(m-1)", "m/(m - 1)", "divided by m - 1 instead of m"),
+        ((m - 1) / m, "1/(m-1)", "(m - 1)/m", "multiplied by m - 1 and divided by m"),
     ]
     return [
         Factor(
-            id,
+            "sign and 1/m" if c < 0 else id,
             float(np.copysign(value, c)),
             f"{{is}} {minus}{name} = {_text(c)} times what {{it}} should be (m = {m} examples): "
             f"{why}{sign}",

@@ -63,8 +63,8 @@ def _calls(problem: Problem, args: Sequence[Any]) -> Iterator[Call]:
             moves = np.concatenate([np.zeros((1, theta.size)), away])
             J = numerical.costs_along(problem.J, theta, problem.data, moves, np.ones(1))[:, 0]
             call = Call(
-                Form("", lambda rng: None, (layout,), False), layout.sizes, "rows", "",
-                np.asarray(x, np.float64), y, [], {}, 0.0, "",
+                Form("", lambda rng: None, (layout,), False), layout.sizes, "rows",
+                "" if len(arrays) > 1 else "none", np.asarray(x, np.float64), y, [], {}, 0.0, "",
             )  # fmt: skip
             call.points = [list(problem.blocks(theta + move).values()) for move in moves]
             call.results = [

@@ -219,7 +219,7 @@ def _not_finite(block: _Block) -> Reading:
     place = (
         "everywhere" if n == total else f"in {n} of {total} entries, first at {_index(where[0])}"
     )
-    return Reading("nan", place, f"{{is}} not a number {place}")
+    return Reading("not a number", place, f"{{is}} not a number {place}")
 
 
 def _multiple(block: _Block) -> Iterator[Reading]:
@@ -287,13 +287,13 @@ def _left_out(block: _Block) -> Iterator[tuple[Reading, np.ndarray]]:
             words = f"{{is}} left at zero in {what} {places}: a unit is left out"
             if n.ndim == 1:
                 words = f"{{is}} left at zero in entry {places}: a unit is left out"
-            yield Reading("unit-missing", (what, units, n.shape[axis]), words), candidate
+            yield Reading("unit left out", (what, units, n.shape[axis]), words), candidate
     gone = (g == 0) & (np.abs(n) > small)
     lines = any(not g.any(axis=axis).all() for axis in range(n.ndim)) if n.ndim > 1 else True
     if gone.any() and not lines:
         count, first = int(gone.sum()), _index(np.argwhere(gone)[0])
         words = f"{{is}} left at zero in {count} of {n.size} entries, first at {first}"
-        yield Reading("entries-missing", (block.name, count), words), np.where(gone, 0, n)
+        yield Reading("entries left out", (block.name, count), words), np.where(gone, 0, n)
 
 
 def _summed_over_units(block: _Block) -> Iterator[tuple[Reading, np.ndarray]]:
@@ -308,7 +308,7 @@ def _summed_over_units(block: _Block) -> Iterator[tuple[Reading, np.ndarray]]:
             words = f"{{is}} {how} {what}: every unit is given the same number"
             candidate = np.broadcast_to(total(axis=axis, keepdims=True), n.shape)
             if n.ndim < 2 or n.shape[0 if axis is None else axis] > 1:
-                yield Reading("summed-over-units", (how, what), words), candidate
+                yield Reading("summed over units", (how, what), words), candidate
 
 
 def _shifted(block: _Block) -> Iterator[tuple[Reading, np.ndarray]]:
@@ -350,22 +350,22 @@ def _examples(block: _Block) -> Iterator[Reading]:
     for i in range(m):
         if fits(e[i], 1):
             words = f"{{is}} the gradient of one example alone, number {i + 1} of {m}"
-            yield Reading("one-example", i, words)
+            yield Reading("one example", i, words)
             return
     for k in range(1, m):
         count = f"the last {k} of {m} examples" if k > 1 else f"the last of {m} examples"
         if fits(firsts[m - k], m - k):
-            yield Reading("examples-missing", ("last", k), f"{{is}} computed without {count}")
+            yield Reading("examples left out", ("last", k), f"{{is}} computed without {count}")
             return
     for k in range(1, m):
         count = f"the first {k} of {m} examples" if k > 1 else f"the first of {m} examples"
         if fits(total - firsts[k], m - k):
-            yield Reading("examples-missing", ("first", k), f"{{is}} computed without {count}")
+            yield Reading("examples left out", ("first", k), f"{{is}} computed without {count}")
             return
     for i in range(m):
         if fits(total - e[i], m - 1):
             words = f"{{is}} computed without example {i + 1} of {m}"
-            yield Reading("examples-missing", i, words)
+            yield Reading("examples left out", i, words)
             return
 
 

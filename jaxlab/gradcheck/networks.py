@@ -79,23 +79,28 @@ LOSSES = {
 
 @dataclass(frozen=True)
 class Network:
-    """What a cost function computes: factor × Σ loss over the examples + Σ ½ decay ‖block‖².
+    """What a cost function computes: factor × Σ loss over the examples + Σ ½ decay ‖block‖²
+    + beta Σ KL(rho ‖ ρ̂) over the units of layer 2, whose means over the examples are ρ̂.
 
-    decay: block name → coefficient; blocks that are missing have none.
+    decay: block name → coefficient; blocks that are missing have none. The last term is that of a
+    sparse autoencoder (Ng 2011, CS294A lecture notes, section 3); beta is 0 where there is none.
     """
 
     loss: str = "squared error"
     hidden: str = "sigmoid"
     factor: float = 1.0
     decay: dict[str, float] = field(default_factory=dict)
+    rho: float = 0.05
+    beta: float = 0.0
 
 
 class Pass:
     """The pieces of one forward and backward pass, in the lab sheet's symbols.
 
     params: (W, b) for each layer of weights, W (units out, units in). x: (m, units in), y: (m,
-    units out). `backward` adds back (a - y, or Wᵀδ), prime and delta, by layer. t is the unknown
-    of a rule that has one (the step of an update).
+    units out). `backward` adds back (a - y, or Wᵀδ), prime and delta, by layer. sparse: what
+    sparsity adds to back of layer 2. t is the unknown of a rule that has one (the step of an
+    update).
     """
 
     def __init__(self, params: Params, x: Array, y: Array, network: Network) -> None:
@@ -111,6 +116,7 @@ class Pass:
         self.back: dict[int, Array] = {}
         self.prime: dict[int, Array] = {}
         self.delta: dict[int, Array] = {}
+        self.sparse = np.zeros(1)
         self.t = 0.0
 
     def activation(self, l: int) -> str:
@@ -124,6 +130,16 @@ class Pass:
     def data_cost(self) -> float:
         """Σ over the examples of the loss, without factor and decay."""
         return self.loss.cost(self.z[self.L], self.a[self.L], self.y)
+
+    def divergence(self) -> float:
+        """Σ KL(rho ‖ ρ̂) over the units of layer 2."""
+        rho, mean = self.network.rho, self.a[2].mean(axis=0)
+        return float((rho * np.log(rho / mean) + (1 - rho) * np.log((1 - rho) / (1 - mean))).sum())
+
+    def of_sparsity(self, weight: float) -> Array:
+        """weight × ∂KL/∂ρ̂ of each unit of layer 2, (m, units)."""
+        rho, mean = self.network.rho, self.a[2].mean(axis=0)
+        return weight * ((1 - rho) / (1 - mean) - rho / mean) + 0 * self.a[2]
 
 
 @dataclass(frozen=True)
@@ -146,7 +162,8 @@ class Rule:
 def backward(p: Pass, rules: Sequence[Rule] = ()) -> Blocks:
     """∂(factor × Σ loss)/∂W(l) and ∂b(l) (lab sheet, section 1.2), with `rules` broken.
 
-    Without weight decay. Raises ValueError where a broken rule makes shapes that do not fit.
+    With sparsity, without weight decay. Raises ValueError where a broken rule makes shapes that
+    do not fit.
     """
 
     changes: dict[tuple[str, int], list[Callable]] = {}
@@ -160,6 +177,10 @@ def backward(p: Pass, rules: Sequence[Rule] = ()) -> Blocks:
     p.delta[L] = step("delta", L, p.back[L] * p.prime[L])
     for l in range(L - 1, 1, -1):
         p.back[l] = step("back", l, p.delta[l + 1] @ p.W[l])
+        if l == 2 and p.network.beta:
+            beta = p.network.beta / (p.network.factor * p.m)  # the gradients take factor once
+            p.sparse = step("sparse", l, p.of_sparsity(beta))
+            p.back[l] = p.back[l] + p.sparse
         p.prime[l] = step("prime", l, p.derivative(l))
         p.delta[l] = step("delta", l, p.back[l] * p.prime[l])
 
@@ -185,6 +206,8 @@ def cost_and_grad(params: Params, x: Array, y: Array, network: Network) -> tuple
     """J and the right gradient, weight decay included; shapes as in `Pass`."""
     p = Pass(params, x, y, network)
     J, grads = network.factor * p.data_cost(), backward(p)
+    if network.beta:
+        J += network.beta * p.divergence()
     for name, block in named(params).items():
         decay = network.decay.get(name, 0.0)
         J += 0.5 * decay * float((block**2).sum())

@@ -19,8 +19,8 @@ def notes_of(problem, plan, answers, blocks, unfit, m) -> list[str]:
     elif plan.two_point:
         shares = [norm(a.error) / max(float(norm(a.mine)), 1e-300) for a in answers]
         notes.append(
-            f"Central differences of two points, step {numerical.TWO_POINT_STEP:g}, good for about "
-            f"{max(shares):.0e} of a block; without the complex step."
+            f"Central differences of two points, step {numerical.TWO_POINT_STEP:.1e}, good for "
+            f"about {max(shares):.0e} of a block; without the complex step."
         )
     elif not plan.complex_step or "complex_step" in unfit:
         notes.append(
@@ -59,15 +59,12 @@ def notes_of(problem, plan, answers, blocks, unfit, m) -> list[str]:
     hidden = [
         block.name
         for block, answer in zip(blocks, answers, strict=True)
-        if {"autograd", "complex_step"}.isdisjoint(block.diff)
-        and 10 * norm(answer.error) > norm(np.nan_to_num(answer.mine))
-        and answer.mine.any()
-        and np.isfinite(answer.mine).all()
+        if answer.mine.any() and _is_hidden(block, answer, unfit, precision)
     ]
     if hidden:
         notes.append(
-            f"The gradient of {', '.join(hidden)} is so small that rounding of J hides most of it: "
-            "check at smaller parameters, where no unit is saturated."
+            f"The gradient of {', '.join(hidden)} is so small beside J that rounding may "
+            "hide a mistake in it: check at other parameters, where no unit is saturated."
         )
     for block, answer in zip(blocks, answers, strict=True):
         if block.ok and not block.directions and precision.name == "float64":
@@ -94,6 +91,14 @@ def notes_of(problem, plan, answers, blocks, unfit, m) -> list[str]:
             "sides differ: the gradient lies between them, and passes for right."
         )
     return notes
+
+
+def _is_hidden(block, answer, unfit, precision) -> bool:
+    """Whether rounding may be so large that a mistake passes for it."""
+    if exact := {"autograd", "complex_step"} & block.diff.keys() - unfit:
+        return block.ok and min(block.diff[who] for who in exact) > precision.difference
+    size = norm(answer.mine)
+    return bool(np.isfinite(size) and 10 * norm(answer.error) > size)
 
 
 # Of the numbers of a block, from which share on being small is no chance.

@@ -192,6 +192,54 @@ INTO: tuple[Entry, ...] = (
 )  # fmt: skip
 
 
+# What sparsity adds to W(2)ᵀ δ(3) in layer 2.
+SPARSE_TERM = "δ(2) = (W(2)ᵀ δ(3) + β (-ρ/ρ̂ + (1 - ρ)/(1 - ρ̂))) × {prime}"
+SPARSE: tuple[tuple[str, Entry], ...] = (
+    ("sparse", (
+        "sparsity missing", lambda p, l, s: 0 * s,
+        "the sparsity of the cost is missing in δ({l}): " + SPARSE_TERM)),
+    ("sparse", (
+        "sparsity sign", lambda p, l, s: -s,
+        "the sparsity in δ({l}) has the wrong sign: " + SPARSE_TERM)),
+    ("sparse", (
+        "sparsity factor", lambda p, l, s: s / p.m,
+        "the sparsity in δ({l}) is divided by m once too often: " + SPARSE_TERM)),
+    ("sparse", (
+        "sparsity factor", lambda p, l, s: s * p.m,
+        "the sparsity in δ({l}) is m times too large: " + SPARSE_TERM)),
+    ("sparse", (
+        "sparsity without β", lambda p, l, s: s / p.network.beta,
+        "the sparsity in δ({l}) lacks its factor β: " + SPARSE_TERM)),
+    ("sparse", (
+        "half of the sparsity", lambda p, l, s: s * kept_part(p, first=True),
+        "the sparsity in δ({l}) has -ρ/ρ̂ alone: " + SPARSE_TERM)),
+    ("sparse", (
+        "half of the sparsity", lambda p, l, s: s * kept_part(p, first=False),
+        "the sparsity in δ({l}) has (1 - ρ)/(1 - ρ̂) alone: " + SPARSE_TERM)),
+    ("sparse", (
+        "sparsity of each example", lambda p, l, s: s * of_each_example(p),
+        "the sparsity in δ({l}) has the activation of each example for their mean ρ̂: "
+        + SPARSE_TERM)),
+    ("delta", (
+        "sparsity outside of the derivative",
+        lambda p, l, d: d + p.sparse * (1 - p.derivative(l)),
+        "the sparsity is added to δ({l}) after the derivative: " + SPARSE_TERM)),
+)  # fmt: skip
+
+
+def kept_part(p: Pass, *, first: bool) -> np.ndarray:
+    """The share of -ρ/ρ̂, or of (1 - ρ)/(1 - ρ̂), in their sum."""
+    rho, mean = p.network.rho, p.a[2].mean(axis=0)
+    parts = -rho / mean, (1 - rho) / (1 - mean)
+    return parts[0 if first else 1] / sum(parts)
+
+
+def of_each_example(p: Pass) -> np.ndarray:
+    """The sparsity of each example's activation as a multiple of that of their mean."""
+    rho, mean = p.network.rho, p.a[2].mean(axis=0)
+    return ((1 - rho) / (1 - p.a[2]) - rho / p.a[2]) / ((1 - rho) / (1 - mean) - rho / mean)
+
+
 def does_not_fit() -> np.ndarray:
     raise ValueError("there is no such thing at this layer")
 
@@ -239,6 +287,8 @@ def rules_of(p: Pass) -> list[Rule]:
         rules += [_rule(p, entry, "into", layers) for entry in INTO]
     for l in weights:
         rules += list(_elsewhere(p, l))
+    if p.network.beta:
+        rules += [_rule(p, entry, step, [2]) for step, entry in SPARSE]
     rules += list(_examples(p))
     rules += list(_units(p))
     return rules

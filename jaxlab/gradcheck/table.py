@@ -85,7 +85,9 @@ def _checked(blocks) -> str:
     size = sum(block.size for block in blocks)
     if any(block.directions and not block.checked for block in blocks):
         total = sum(block.directions for block in blocks)
-        return f"{total} directions" if total > 1 else "1 direction"
+        whole = sum(block.checked for block in blocks if not block.directions)
+        directions = f"{total} directions" if total > 1 else "1 direction"
+        return directions + (f", {whole:,} of {size:,}" if whole else "")
     return f"{sum(block.checked for block in blocks):,} of {size:,}"
 
 

@@ -68,13 +68,21 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
             "finite: there is nothing to compare with; check at smaller parameters or inputs"
         )
     plan = _plan(problem, seed, coordinates, full)
-    answers = _first_answers(plan, problem.spans, partial(_ask, problem, plan, exact, advance))
+    answers = first = _first_answers(
+        plan, problem.spans, partial(_ask, problem, plan, exact, advance)
+    )
+    if not g.any() and not any(n.any() for one in answers for n in one.theirs.values()):
+        raise CheckError(
+            f"J is {J0:g} wherever it was looked at and its gradient is zero, so nothing can be "
+            "checked: is the function finished? Else check at other parameters, where units are "
+            "not saturated or dead"
+        )
     unfit = unfit_witnesses(answers, problem, plan.precision)
     if "autograd" in unfit:
         exact = None
     ask = partial(_ask, problem, plan, exact, advance)
     orders, whole_order = _orders(problem, J0, answers if plan.few else [], plan.directions)
-    blocks, notes = [], []
+    blocks, notes, answers = [], [], [*answers]
     for i, order in enumerate(orders):
         block, answers[i], note = _block(
             problem, plan, i, answers[i], order, unfit, exact, full, ask
@@ -91,7 +99,7 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
     }
     return GradientCheck(
         blocks=tuple(blocks),
-        diff=_whole(blocks, answers, g, exact),
+        diff=_whole(blocks, first, answers, g, exact),
         taylor_order=None if all(b.taylor_order is None for b in blocks) else whole_order,
         cost_diff=relative_difference(np.array([problem.own_J]), np.array([J0])),
         analytic=None if plan.two_point else "complex_step" in answers[0].theirs.keys() - unfit,
@@ -256,11 +264,18 @@ def _right(block, mine, answer, unfit, exact) -> np.ndarray | None:
     return np.asarray(exact).reshape(block.shape)
 
 
-def _whole(blocks, answers, g, exact) -> dict[str, float]:
-    """The relative difference to each witness over all blocks."""
+def _whole(blocks, first, answers, g, exact) -> dict[str, float]:
+    """The relative difference to each witness over all blocks.
+
+    first: what was heard before blocks that fail were looked at whole. Slopes along directions and
+    coordinates make no length together.
+    """
+    in_part = [bool(block.directions) for block in blocks]
+    if any(in_part):
+        answers = first
     diff = {}
     for who in blocks[0].diff:
-        if who == "autograd" and blocks[0].directions:
+        if who == "autograd" and any(in_part):
             diff[who] = relative_difference(g, exact)
         elif all(who in answer.theirs for answer in answers):
             mine, theirs = (

@@ -19,8 +19,9 @@ At = tuple[Any, Any, Any]  # J, θ, data
 
 # How many of the worst disagreements are looked at before all are.
 PROBES = 64
-# Parameters below which a step in proportion to them is a hundredth of the usual one, or less.
-SMALL = 1e-2
+# Parameters below which a step in proportion to them is a hundredth of the usual one, or less; and
+# those above which it finds what rounding hides: there the cost bends slowly, if by size at all.
+SMALL, LARGE = 1e-2, 1e4
 # The doubt, as a part of a derivative by differences, below which there is no kink nearby.
 SURE = 1e-3
 
@@ -49,10 +50,12 @@ class Precision:
 # gradients reach 1e-16 (exact witnesses) and 1e-9 (central differences), in float32 1e-7 and 1e-3;
 # the smallest real mistake that we planted gives about 1e-4. A right gradient whose terms all but
 # cancel may lose digits, so the line is drawn well above rounding.
-FLOAT64 = Precision("float64", 2.0**-52, 2.0**-52, numerical.STEP, 1e-6, 1e-9, 1e-6, 1e-8)
-FLOAT32 = Precision("float32", 2.0**-23, 2.0**-23, 3e-2, 1e-2, 1e-4, 1e-2, 1e-5)
+FLOAT64 = Precision("float64", 2.0**-52, 2.0**-52, numerical.STEP, 2.0**-20, 1e-9, 1e-6, 1e-8)
+FLOAT32 = Precision("float32", 2.0**-23, 2.0**-23, 2.0**-5, 2.0**-7, 1e-4, 1e-2, 1e-5)
 # A gradient in float32 of a cost in float64.
-FLOAT32_GRADIENT = Precision("float32", 2.0**-52, 2.0**-23, numerical.STEP, 1e-6, 1e-4, 1e-4, 1e-5)
+FLOAT32_GRADIENT = Precision(
+    "float32", 2.0**-52, 2.0**-23, numerical.STEP, 2.0**-20, 1e-4, 1e-4, 1e-5
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def hear(
         n, error = _two_point(at, moves, advance)
     elif moves.ndim == 2:  # the Taylor remainder is for directions: its costs in the same call
         offsets = np.append(precision.step * numerical.CENTRAL, numerical.TAYLOR_STEPS)
-        different, each = np.unique(offsets, return_inverse=True)  # two steps are 1e-3
+        different, each = np.unique(offsets, return_inverse=True)  # two steps are 2⁻¹⁰
         costs = numerical.costs_along(*at, moves, different, advance)[:, each]
         ahead = costs[:, numerical.CENTRAL.size :]
         n, error = numerical.fourth_order(costs[:, : numerical.CENTRAL.size], precision.step)
@@ -223,11 +226,11 @@ def _shorten_steps(at: At, moves, expected, n, error, sure, precision, noise) ->
         if not these.size:
             break
         here = moves[these]
-        near, _ = numerical.central_differences(*at, here, step=h / 10)
-        nearest, _ = numerical.central_differences(*at, here, step=h / 100)
-        unsure = ~(np.abs(near - nearest) <= noise / h * 110)
+        near, _ = numerical.central_differences(*at, here, step=h / 8)
+        nearest, _ = numerical.central_differences(*at, here, step=h / 128)
+        unsure = ~(np.abs(near - nearest) <= noise / h * (8 + 128))
         value = np.where(unsure, nearest, near)
-        rounding = np.where(unsure, noise / h * 100, noise / h * 10)
+        rounding = np.where(unsure, noise / h * 128, noise / h * 8)
         changed = ~(np.abs(value - n[these]) <= 10 * rounding) & np.isfinite(value)
         if turn == 0 and not changed.any():
             return 0  # the differences are right as they are: it is the gradient that is wrong
@@ -241,12 +244,14 @@ def _steps_in_proportion(at: At, moves, expected, n, error, precision, noise) ->
     """Takes steps in proportion to the parameter where that leaves less doubt; in place.
 
     The cost may bend over far less than the shortest of the usual steps: as log p does at p = 1e-5,
-    or a weight of inputs that nobody scaled. Returns where such a derivative is beyond doubt.
+    or a weight of inputs that nobody scaled. Or over far more: seconds since 1970. Returns where
+    such a derivative is beyond doubt.
     """
     sizes = np.abs(np.asarray(at[1])[moves])
     sure = np.zeros(len(moves), bool)
     suspects = _suspects(n, expected, precision.difference, noise / precision.step)
-    suspects = suspects[(sizes[suspects] > 0) & (sizes[suspects] < SMALL)]
+    small = suspects[(sizes[suspects] > 0) & (sizes[suspects] < SMALL)]
+    suspects = np.append(small, np.flatnonzero(sizes > LARGE))
     for first in range(0, len(suspects), PROBES):
         these = suspects[first : first + PROBES]
         size = sizes[these]
@@ -255,6 +260,8 @@ def _steps_in_proportion(at: At, moves, expected, n, error, precision, noise) ->
         slopes, doubts = numerical.central_differences(*at, along_each, step=precision.step)
         value, doubt = slopes / size, (doubts + noise / precision.step) / size
         better = np.isfinite(value) & ~(error[these] <= doubt)
+        # Over steps that long a sine of seconds is anything; a small step may be wrong by as much.
+        better &= (size < SMALL) | (np.abs(value - n[these]) <= error[these] + doubt)
         n[these] = np.where(better, value, n[these])
         error[these] = np.where(better, doubt, error[these])
         sure[these] = better & (doubt <= SURE * np.abs(value))
@@ -300,7 +307,7 @@ def _find_kinks(at: At, moves, mine, n, exact, sure, judged, precision, noise) -
         # Where a smooth cost bends within the step, the sides differ as well; but then another step
         # finds another difference, and `jax.grad` knows.
         if exact is not None and kink.any():
-            left, right = numerical.one_sided_derivatives(*at, moves[these], h / 10)
+            left, right = numerical.one_sided_derivatives(*at, moves[these], h / 8)
             nearer = np.abs(right - left)
             stays = (nearer > jump / 2 - 10 * room) & (nearer < 2 * jump + 10 * room)
             apart = np.abs(mine[these] - exact[these])

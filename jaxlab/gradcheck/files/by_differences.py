@@ -15,7 +15,7 @@ from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
 
 # ‖g - n‖ / ‖g + n‖ of a right block.
 RIGHT = {"float64": 1e-6, "float32": 2e-2}
-STEP = {"float64": 1e-3, "float32": 3e-2}
+STEP = {"float64": 2.0**-10, "float32": 2.0**-5}
 # Of each array. Of a larger one that many are looked at, and all together along directions.
 MOST_COORDINATES = 60
 DIRECTIONS = 4
@@ -33,6 +33,10 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
         text += f"{sum(p.size for p in own)}: they must be alike"
         report.mistakes = [asdict(Mistake("shape", ", ".join(names), text))]
         return
+    if (digits := _decimals([J for J, _ in call.results])) is not None:
+        raise CheckError(
+            f"J is rounded to {digits} decimals, which hides how it changes: return it unrounded"
+        )
     rng = np.random.default_rng(0)
     dtype = call.dtype
     mine, right, at = {}, {}, {}
@@ -77,6 +81,15 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
         report.mistakes = [asdict(mistake) for mistake in mistakes]
         if not mistakes:
             report.reason = "No mistake that this checker knows explains the numbers."
+
+
+def _decimals(costs: list[float]) -> int | None:
+    """How many decimals costs at random parameters are rounded to, None where they are not."""
+    # Beyond these a float has no more anyway.
+    finest = 1e-9 * max(map(abs, costs))
+    return next(
+        (n for n in range(9) if 10.0**-n > finest and all(J == round(J, n) for J in costs)), None
+    )
 
 
 def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, moves, h: float):

@@ -160,6 +160,29 @@ def _packed_and_wrong(found: Recognised, problem: WrongGradient, report: Report)
     return []
 
 
+def _refuse_one_at_a_time(found: Recognised, shapes, own, text: str) -> None:
+    """Raises `CheckError` where a function seems to be meant for one example, given m of them.
+
+    Then each gradient has a multiple of m in it; or, where J is a sum, that of each bias has.
+    """
+    m = len(found.call.x)
+    with_m = [
+        i for i, (shape, size) in enumerate(zip(shapes, own, strict=True))
+        if shape != size and any(n % m == 0 for n in size)
+    ]  # fmt: skip
+    biases = [kind == "b" for kind, _, _ in found.layout.pieces()]
+    units = sum(found.layout.sizes[1:])
+    vector = len(shapes) == 1 and len(biases) > 1
+    longer = vector and math.prod(own[0]) - math.prod(shapes[0]) == (m - 1) * units
+    of_biases = len(biases) == len(shapes) and [i for i, b in enumerate(biases) if b] == with_m
+    is_sum = abs(found.network.factor) in (1.0, 2.0)
+    if (len(with_m) == len(shapes) > 1) or (is_sum and (longer or (of_biases and with_m))):
+        raise CheckError(
+            f"{text}: the m = {m} examples are in it, so it seems to take one example at a time: "
+            "add a function example() to the file that returns its arguments for one"
+        )
+
+
 def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
     """A gradient that is not built like the parameters is wrong, whatever its numbers."""
     call, names = found.call, list(right[0])
@@ -173,18 +196,13 @@ def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
     bad = names
     if len(shapes) == len(own):
         differ = [i for i, (s, o) in enumerate(zip(shapes, own, strict=True)) if s != o]
-        each = names if len(shapes) == len(names) else paths(call.points[0])
+        # In the order of the arrays, which is not that of the names.
+        each = [f"{kind}{l}" for kind, l, _ in found.layout.pieces()]
+        each = each if len(shapes) == len(each) else paths(call.points[0])
         text = "; ".join(f"{each[i]} has shape {shapes[i]}, its gradient {own[i]}" for i in differ)
-        m = len(call.x)
-        with_m = [i for i in differ if any(size % m == 0 for size in own[i])]
-        if len(with_m) == len(shapes) > 1:
-            raise CheckError(
-                f"{text}: there is a multiple of the m = {m} examples in each, so it seems to take "
-                "one example at a time: add a function example() to the file that returns its "
-                "arguments for one"
-            )
+        _refuse_one_at_a_time(found, shapes, own, text)
         if len(shapes) == len(names):
-            bad = [names[i] for i in differ]
+            bad = [each[i] for i in differ]
     report.blocks = {name: {"ok": False, "relative_difference": None} for name in names}
     if bad != names:
         # Right values in place of what has no form, to read what has one.

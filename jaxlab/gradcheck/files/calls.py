@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.errors import CheckError
 from jaxlab.gradcheck.digits import is_float32
 from jaxlab.gradcheck.files.forms import Form, form_of, forms, redrawn, separate_forms
 from jaxlab.gradcheck.files.layouts import leaves, raw_leaves
+from jaxlab.gradcheck.files.process import Opaque
 from jaxlab.gradcheck.files.roles import arguments_of, params_among, piece_of, role_of
 
 SETTINGS = {"decay": 0.3, "rate": 0.3, "sparsity": 0.05, "beta": 3.0}
@@ -26,6 +28,7 @@ LABELS = {
     "none": "no labels: an autoencoder, y = x",
     "single": "targets 0 or 1, (m, 1)",
     "single-vector": "targets 0 or 1, (m,)",
+    "signs": "targets -1 or 1, (m,)",
 }
 
 
@@ -47,7 +50,8 @@ class Call:
 
     x: (m, units in) and y: (m, units out), however the function takes them. points: parameters
     in the function's form, where by_name a dict by the names of its arguments; results: (J,
-    gradient) at each. settings: λ and the like, "lam = 0.3". deeper: what the function said of a
+    gradient) at each. settings: λ and the like, "lam = 0.3". rho: the mean activation that was
+    asked for, None where no argument says it. deeper: what the function said of a
     network with a hidden layer, where it was taken for one without.
     """
 
@@ -62,6 +66,7 @@ class Call:
     decay: float
     settings: str
     by_name: bool = False
+    rho: float | None = None
     points: list[Any] = field(default_factory=list)
     results: list[tuple[float, Any]] = field(default_factory=list)
     deeper: str = ""
@@ -114,7 +119,9 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
             possible = forms(sizes, flat_first)
             if arguments.by_name:
                 possible = [form.under(arguments.params[0]) for form in possible]
-        for labels in ["single-vector", "single"] if single and not own else kinds:
+        if single and not own:
+            kinds = ["signs"] if options.labels == "signs" else ["single-vector", "single"]
+        for labels in kinds:
             for form in _asked(possible, options):
                 for examples in [options.examples] if options.examples else ["rows", "columns"]:
                     values = _values(sizes, x, y, classes, examples, labels)
@@ -132,7 +139,7 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
                     decay = SETTINGS["decay"] if "decay" in have else 0.0
                     yield Call(
                         form, sizes, examples, labels, x, y, args, named, decay, settings,
-                        arguments.by_name,
+                        arguments.by_name, SETTINGS["sparsity"] if "sparsity" in have else None,
                     )  # fmt: skip
 
 
@@ -158,6 +165,7 @@ def _values(sizes, x, y, classes, examples: str, labels: str) -> dict[str, Any]:
         "from-0-column": classes[:, None] if rows else classes[None, :],
         "from-1-column": classes[:, None] + 1 if rows else classes[None, :] + 1,
         "single-vector": y.ravel(),
+        "signs": 2 * y.ravel() - 1,
     }.get(labels, y if rows else y.T)
     return {
         "data": np.ascontiguousarray(x if rows else x.T), "target": np.ascontiguousarray(target),
@@ -210,6 +218,11 @@ def _calls_of_example(function: dict, example: list, options: Options) -> Iterat
         given = dict(zip(names, example, strict=False))
         theta = {name: given.pop(name) for name in params if name in given}
         rest, named = [], given
+    if any(isinstance(leaf.flat[0], Opaque) for leaf in raw_leaves(theta) if leaf.size):
+        raise CheckError(
+            "the parameters that example() returns are no arrays, nor a dict, list or tuple of "
+            "them: add a function that takes these and calls yours"
+        )
     by_role: dict[str, list[Any]] = {}
     pairs = [*zip(names[1:], rest, strict=False), *named.items()]
     for name, value in pairs:
@@ -224,6 +237,7 @@ def _calls_of_example(function: dict, example: list, options: Options) -> Iterat
     if not target:
         target = [v for v in arrays if not any(v is d for d in data)][:1]
     decay = next((float(v) for v in by_role.get("decay", []) if np.ndim(v) == 0), 0.0)
+    rho = next((float(v) for v in by_role.get("sparsity", []) if np.ndim(v) == 0), None)
     unknown = Form("as in example()", partial(redrawn, theta), (), False)
     none = np.zeros((0, 0))
     settings = _settings((name, role_of(name), value) for name, value in pairs)
@@ -237,7 +251,7 @@ def _calls_of_example(function: dict, example: list, options: Options) -> Iterat
                     for asked in _asked([form] if form else [], options):
                         yield Call(
                             asked, sizes, examples, labels, x, y, rest, named, decay, settings,
-                            by_name,
+                            by_name, rho,
                         )  # fmt: skip
     yield call
 

@@ -12,12 +12,20 @@ import inspect
 import json
 import math
 import os
+import re
 import signal
 import sys
 import traceback
 import types
 
 MOST_CHARACTERS = 300
+LONGEST_WORD = 40
+# Of a notebook: %magic, !command, ?help, x = !command, help?, and commands without their %.
+IPYTHON = re.compile(
+    r"\s*([%!?]|[\w\s,.]+=\s*[%!]|[\w.]+\?+\s*$|(pip|conda|cd|ls|cat|pwd)(\s+[\w./~-]+)+\s*$)"
+)
+# Cells that begin with these hold Python.
+MAGICS_OF_PYTHON = ("%%time", "%%timeit", "%%capture", "%%prun")
 # The share of the time limit after which running the file itself is stopped.
 SHARE = 2 / 3
 # How far a call came, where that is no line: to the function's end, or to what fails whatever the
@@ -91,7 +99,8 @@ def load(file: str, seconds: float):
     module = types.ModuleType("jaxlab_check_theirs")
     module.__file__ = file
     sys.modules[module.__name__] = module
-    tree = ast.parse(source_of(file), file)
+    source, left_out = source_of(file)
+    tree = ast.parse(source, file)
     code = compile(tree, file, "exec")
     stopped, reached = "", 0
     stop_after(SHARE * seconds, seconds + 2)
@@ -105,31 +114,53 @@ def load(file: str, seconds: float):
         if statement.lineno > reached and only_defines(statement):
             with contextlib.suppress(BaseException):
                 exec(compile(ast.Module([statement], []), file, "exec"), vars(module))
-    return module, stopped
+    return module, "; ".join(part for part in (stopped, left_out) if part)
 
 
-def source_of(file: str) -> bytes:
-    """The text of the file; of a notebook that of its code, without lines for IPython alone."""
+def source_of(file: str) -> tuple[bytes, str]:
+    """The text of the file, and what is left out of it, "" for nothing.
+
+    Of a notebook the text is that of its code, without what is for IPython alone; a cell that is
+    no Python is left out.
+    """
     with open(file, "rb") as opened:
         text = opened.read()
     if not file.endswith(".ipynb"):
-        return text
+        return text, ""
+    try:
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        sources = ["".join(cell["source"]).splitlines() for cell in cells]
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError("it is no notebook of Jupyter's format 4") from error
     lines: list[str] = []
-    for cell in json.loads(text)["cells"]:
-        code = "".join(cell["source"]).splitlines()
-        if cell["cell_type"] != "code" or "".join(code[:1]).startswith("%%"):
+    left_out = ""
+    for number, code in enumerate(sources, start=1):
+        if "".join(code[:1]).startswith("%%"):
+            if code[0].split()[0] not in MAGICS_OF_PYTHON:
+                continue
+            code = ["pass", *code[1:]]
+        kept = without_ipython(code)
+        try:
+            compile("\n".join([*kept, ""]), file, "exec")
+        except (SyntaxError, ValueError) as error:
+            left_out = left_out or f"code cell {number} is no Python: {said(error, file)}"
             continue
-        kept: list[str] = []
-        for line in code:
-            if (start := line.lstrip())[:1] in ("%", "!", "?"):
-                left_out = line.replace(start, "pass")
-                # Not in the middle of an expression, where a line may begin with % as well.
-                with contextlib.suppress(SyntaxError):
-                    ast.parse("\n".join([*kept, left_out]))
-                    line = left_out
-            kept.append(line)
         lines += kept
-    return "\n".join([*lines, ""]).encode()
+    return "\n".join([*lines, ""]).encode(), left_out
+
+
+def without_ipython(code: list[str]) -> list[str]:
+    """The lines of a cell, those that only IPython understands as `pass`."""
+    kept: list[str] = []
+    for line in code:
+        if IPYTHON.match(line):
+            nothing = line[: len(line) - len(line.lstrip())] + "pass"
+            # Not in the middle of an expression, where a line may begin with % as well.
+            with contextlib.suppress(SyntaxError):
+                ast.parse("\n".join([*kept, nothing]))
+                line = nothing
+        kept.append(line)
+    return kept
 
 
 def only_defines(statement: ast.stmt) -> bool:
@@ -169,7 +200,7 @@ def functions(module, file: str) -> list[dict]:
         if not (own and callable(value)) or inspect.isclass(value) or name.startswith("_"):
             continue
         try:
-            parameters = inspect.signature(value).parameters.values()
+            parameters = [*inspect.signature(value).parameters.values()]
         except (TypeError, ValueError):
             continue
         found.append(
@@ -185,14 +216,17 @@ def functions(module, file: str) -> list[dict]:
                     for parameter in parameters
                     if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
                 ],
+                "variadic": any(p.kind == p.VAR_POSITIONAL for p in parameters),
             }
         )
     return found
 
 
 def is_plain(value) -> bool:
-    """Whether it is one number of Python's."""
-    return type(value) in (int, float) and -1e300 < value < 1e300
+    """Whether it is one number of Python's, a truth value or a word."""
+    if isinstance(value, str):
+        return len(value) <= LONGEST_WORD
+    return type(value) in (int, float, bool) and -1e300 < value < 1e300
 
 
 def answers(module, request: dict, example, file: str):
@@ -214,8 +248,9 @@ def answers(module, request: dict, example, file: str):
             yield {"error": said(error, file), "reached": reached}
             return
         try:
-            J, grad = pair(results if len(results) > 1 else results[0], theta)
-            yield {"J": number(J), "grad": encode(grad)}
+            result = results if len(results) > 1 else results[0]
+            J, grad = pair(result, theta, last=request["last"])
+            yield {"J": number(J), "grad": encode(grad), "two": ends_in_numbers(result)}
         except NoPair as error:
             yield {"error": str(error), "reached": HOPELESS}
             return
@@ -251,30 +286,39 @@ def in_arrays(make, value):
     return make(value) if type(value).__module__ == "numpy" else value
 
 
-def pair(result, theta):
+def ends_in_numbers(result) -> bool:
+    """Whether its first and its last value may be J."""
+    several = isinstance(result, tuple | list) and len(result) > 2
+    return several and is_number(result[0]) and is_number(result[-1])
+
+
+def pair(result, theta, *, last: bool = False):
     """(J, gradient) of what a function returns.
 
-    J is its first value or its last; a gradient may come array by array, one for each of theta.
-    Both may be in a dict, or followed by the accuracy.
+    J is its first value or its last, of two numbers the first unless `last` is set; a gradient may
+    come array by array, one for each of theta. Both may be in a dict, or followed by the accuracy.
     """
     if isinstance(result, dict):
         costs = [key for key in result if str(key).lower() in ("cost", "loss", "j")]
         if len(costs) == 1:
-            rest = {key: value for key, value in result.items() if key not in costs}
-            return result[costs[0]], next(iter(rest.values())) if len(rest) == 1 else rest
+            grads = {key: value for key, value in result.items() if key not in costs}
+            return result[costs[0]], next(iter(grads.values())) if len(grads) == 1 else grads
     if isinstance(result, tuple | list) and len(result) > 1:
         places = [i for i in (0, len(result) - 1) if is_number(result[i])]
         # Beside J the gradient of the only output's bias is an array of one.
         places = [i for i in places if not getattr(result[i], "shape", ())] or places
+        places = places[::-1] if last else places
         rest = [part for i, part in enumerate(result) if i not in places[:1]]
         if len(result) == 2 and (places or not isinstance(result[0], dict | list | tuple)):
             return result[places[0] if places else 0], rest[0 if places else 1]
         if len(places) == 2 and len(result) == 3 and arrays_in(result[1]) == arrays_in(theta):
             return result[0], result[1]
-        if len(places) == 2:
+        if len(places) == 2 and not isinstance(theta, dict):
             raise NoPair("its first and its last value are single numbers: return (J, gradient)")
         if places and arrays_in(rest) == arrays_in(theta):
             return result[places[0]], rest
+        if len(places) == 2:
+            raise NoPair("its first and its last value are single numbers: return (J, gradient)")
     if result is None:
         raise NoPair("it returns nothing: does it end without `return`?")
     what = f"{len(result)} values" if isinstance(result, tuple) else "one value"
@@ -357,7 +401,9 @@ def said(error: BaseException, file: str) -> str:
     else:
         text = f"{type(error).__name__}: {error}".splitlines()[0]
     lines = lines_of(error, file)
-    return text[:MOST_CHARACTERS] + (f" (line {lines[-1]})" if lines else "")
+    # Nothing that a terminal would obey.
+    text = "".join(c for c in text[:MOST_CHARACTERS] if c.isprintable())
+    return text + (f" (line {lines[-1]})" if lines else "")
 
 
 def first_line(error: BaseException, file: str) -> int:

@@ -54,8 +54,8 @@ def run(arguments: Sequence[str]) -> int:
         """Units of every layer, e.g. 8,5,10; otherwise what the arguments call for."""
         examples: Literal["", "rows", "columns"] = ""
         """One example a row or a column."""
-        labels: Literal["", "one-hot", "from-0", "from-1"] = ""
-        """Targets: one-hot, or labels that start at 0 or at 1."""
+        labels: Literal["", "one-hot", "from-0", "from-1", "signs"] = ""
+        """Targets: one-hot, labels that start at 0 or at 1, or of a single output -1 and 1."""
         layout: str = ""
         """Order of the parameters: WbWb, WWbb, bWbW, bbWW, bias-first, bias-last or no-bias; with
         -columns where matrices are read column by column."""

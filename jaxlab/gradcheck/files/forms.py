@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlab.gradcheck.files.layouts import MAJORS, ORDERS, Layout, raw_leaves
+from jaxlab.gradcheck.files.layouts import MAJORS, ORDERS, Layout, raw_leaves, shape_of_numbers
 from jaxlab.gradcheck.files.roles import piece_of
 from jaxlab.gradcheck.networks import Array
 
@@ -59,6 +59,10 @@ def separate_forms(names: Sequence[str], sizes: tuple[int, ...]) -> list[Form]:
     numbers = sorted({number for _, number in kinds})
     wanted = [(kind, numbers.index(number) + 1) for kind, number in kinds]
     found: dict[tuple, Form] = {}
+    text = f"{', '.join(names)}, each an argument"
+    if len(sizes) == 2 and sizes[-1] == 1 and wanted == [("W", 1), ("b", 1)]:
+        make = partial(_vector_and_number, names, sizes[0])
+        found[sizes] = Form(text, make, (Layout("WbWb", "rows", sizes),), False)
     for order in ORDERS:
         for layout in (Layout(order, major, sizes) for major in MAJORS):
             pieces = layout.pieces()
@@ -71,7 +75,6 @@ def separate_forms(names: Sequence[str], sizes: tuple[int, ...]) -> list[Form]:
             for bias in BIASES[: 1 if order.startswith(("bias", "no")) else None]:
                 make = partial(_by_name, names, layout, bias)
                 key = (tuple(shape for _, _, shape in pieces), bias, lists)
-                text = f"{', '.join(names)}, each an argument"
                 found.setdefault((*key, order), Form(text, make, (layout,), False))
     return list(found.values())
 
@@ -82,6 +85,11 @@ def _by_name(names: Sequence[str], layout: Layout, bias: str, rng: np.random.Gen
         return dict(zip(names, arrays, strict=True))
     half = len(arrays) // 2
     return {names[0]: arrays[:half], names[1]: arrays[half:]}
+
+
+def _vector_and_number(names: Sequence[str], n_in: int, rng: np.random.Generator) -> dict:
+    """w and b of a linear or logistic regression."""
+    return {names[0]: draw((n_in,), rng), names[1]: float(draw((1,), rng)[0])}
 
 
 def form_of(example: Any, sizes: tuple[int, ...]) -> Form | None:
@@ -116,6 +124,8 @@ def redrawn(structure: Any, rng: np.random.Generator) -> Any:
 def _redrawn(structure: Any, rng: np.random.Generator, scale: float) -> Any:
     if isinstance(structure, dict):
         return {key: _redrawn(part, rng, scale) for key, part in structure.items()}
+    if shape := shape_of_numbers(structure):
+        return (scale * draw(shape, rng)).tolist()
     if isinstance(structure, list | tuple):
         return type(structure)(_redrawn(part, rng, scale) for part in structure)
     if isinstance(structure, np.ndarray):

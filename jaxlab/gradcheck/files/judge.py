@@ -5,6 +5,7 @@ judge its gradient.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,11 @@ from jaxlab.gradcheck.files.recognize import Recognised, find, is_alike, is_grad
 from jaxlab.gradcheck.files.report import Report
 from jaxlab.gradcheck.files.roles import role_of
 
+# The names of a cost and of its gradient, in the languages of those who hand in.
+COSTS = "cost|loss|objective|^j$|kosten|verlust|co[uû]t|perte|coste?$|custo$|perdida|fehler"
+GRADIENTS = "grad|back|^dj"
+# Mistakes that a mean over several outputs, where one was meant, looks like.
+FACTORS = ("factor", "1/m forgotten", "1/m twice", "1/(m-1)", "sign", "sign and 1/m")
 DEEPER = (8, 5, 10)  # the layers that are tried first, where none are named
 
 
@@ -29,16 +35,30 @@ def check_file(file: Path, function: str, options: Options, seconds: float) -> R
     """
     report = Report(str(file), function)
     try:
-        if not file.is_file():
-            raise CheckError(f"there is no file {file}")
+        try:
+            if not file.is_file():
+                raise CheckError(f"there is no file {file}")
+        except OSError as error:
+            raise CheckError(f"{file} cannot be read: {error.strerror or error}") from error
         with Theirs(file, seconds) as theirs:
             _check(theirs, function, options, report)
+            if report.verdict == "wrong" and theirs.two:
+                _check_with_J_last(theirs, function, options, report)
     except CheckError as error:
         _leave_unchecked(report, str(error))
     except Exception as error:
         # What a stranger's code answers knows no bounds, and of a folder the rest must be checked.
         _leave_unchecked(report, f"a fault of jaxlab's own, {type(error).__name__}: {error}")
     return report
+
+
+def _check_with_J_last(theirs: Theirs, function: str, options: Options, report: Report) -> None:
+    """Of a gradient db, dw with J behind it db was taken for J: where that is right, it counts."""
+    theirs.last, again = True, Report(report.file, function)
+    with suppress(CheckError):
+        _check(theirs, function, options, again)
+    if again.verdict == "right":
+        vars(report).update(vars(again))
 
 
 def _leave_unchecked(report: Report, reason: str) -> None:
@@ -59,14 +79,11 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
     if found and call.deeper:
         equal = (DEEPER[0], *2 * DEEPER[-1:])
         found, call = _with_sizes(theirs, report.function, options, equal) or (found, call)
-    if found:
-        judge_by_network(found, report)
-        if report.wrong and call.sizes[-1] > 1 and len(call.sizes) == 2 and not options.sizes:
-            call = _with_one_output(theirs, options, report) or call
-        elif not report.wrong and _takes_any_depth(function, call) and not options.sizes:
-            _with_two_hidden_layers(theirs, call, options, report)
-    else:
-        judge_by_differences(theirs, function, call, report)
+    _judge(theirs, function, found, call, report)
+    if report.wrong and len(call.sizes) == 2 and call.sizes[-1] > 1 and not options.sizes:
+        call = _with_one_output(theirs, options, report) or call
+    elif found and not report.wrong and _takes_any_depth(function, call) and not options.sizes:
+        _with_two_hidden_layers(theirs, call, options, report)
     report.verdict = "wrong" if report.wrong or report.mistakes else "right"
     notes = [report.note]
     if report.verdict == "right" and (left := _left_alone(function, call)):
@@ -81,9 +98,22 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
             "the gradients come in another order than the parameters, and were told apart by "
             "their shapes"
         )
+    if theirs.ended:
+        notes.append(f"with other numbers of layers it was not looked at: {theirs.ended}")
     if theirs.stopped:
         notes.append(f"the file does not run to its end: {theirs.stopped}")
+    if theirs.passed_over and not report.reason:
+        report.reason = f"NOT CHECKED: {', '.join(theirs.passed_over)}"
     report.note = "; ".join(note for note in notes if note)
+
+
+def _judge(
+    theirs: Theirs, function: dict, found: Recognised | None, call: Call, report: Report
+) -> None:
+    if found:
+        judge_by_network(found, report)
+    else:
+        judge_by_differences(theirs, function, call, report)
 
 
 def _with_sizes(
@@ -116,10 +146,10 @@ def _with_two_hidden_layers(theirs: Theirs, call: Call, options: Options, report
 
 
 def _left_alone(function: dict, call: Call) -> str:
-    """The numbers among its arguments that were left at their defaults, "keep_prob = 1"."""
+    """Of its arguments numbers and words that were left at their defaults, "keep_prob = 1"."""
     given = {*call.named, *(p["name"] for p in function["parameters"][: 1 + len(call.args)])}
     return ", ".join(
-        f"{p['name']} = {p['default']:g}"
+        f"{p['name']} = {p['default']!r}"
         for p in function["parameters"]
         if p["name"] not in given and p["default"] is not None
     )
@@ -128,19 +158,31 @@ def _left_alone(function: dict, call: Call) -> str:
 def _with_one_output(theirs: Theirs, options: Options, report: Report) -> Call | None:
     """A regression may be meant for one output: J that is a mean over several is another cost.
 
-    Where it is right for one, that is the report.
+    Where it is right for one, or wrong in a way that is known, that is the report; but not where
+    what is wrong with several has a name other than a factor, as a sum over units has.
     """
-    alone = Report(report.file, report.function)
-    again = _with_sizes(theirs, report.function, options, (DEEPER[0], 1))
-    if again is None:
+    if any(mistake["id"] not in FACTORS for mistake in report.mistakes):
         return None
-    found, call = again
-    judge_by_network(found, alone)
-    if alone.wrong:
-        return None
-    vars(report).update(vars(alone))
-    report.note = "right for one output an example; with several, J is a mean over them as well"
-    return call
+    for labels in (options.labels, "signs"):
+        asked = replace(options, sizes=(DEEPER[0], 1), labels=labels)
+        alone = Report(report.file, report.function)
+        try:
+            function, found, call = _choose(theirs, report.function, asked)
+            _judge(theirs, function, found, call, alone)
+        except EndedError:  # what time was too short for must not be called wrong
+            raise
+        except CheckError:
+            continue
+        words = [mistake["explanation"] for mistake in alone.mistakes]
+        known = words and words != [mistake["explanation"] for mistake in report.mistakes]
+        if not alone.wrong or known:
+            vars(report).update(vars(alone))
+            how = "wrong in this way" if alone.wrong else "right"
+            note = f"{how} for one output an example"
+            note += "; with several, J is a mean over them as well" if not labels else ""
+            report.note = "; ".join(part for part in (alone.note, note) if part)
+            return call
+    return None
 
 
 def _told_apart_by_shape(call: Call) -> bool:
@@ -168,30 +210,39 @@ def _choose(theirs: Theirs, name: str, options: Options):
                 raise CheckError(f"{theirs.file.name} has no function {part!r}; it has: {listed}")
         function = _pair(name, [there[part] for part in name.split(",")])
         return function, *asked(function)
-    suitable, reasons = [], []
+    suitable, reasons = [], dict[str, str]()
     for function in theirs.functions:
-        if function["name"] == "example" or len(function["parameters"]) < 2:
+        if function["name"] == "example" or not _may_be_called(function, theirs.example):
             continue
         try:
             found, call = asked(function)
             if is_gradient(call):
                 suitable.append((function, found, call))
             else:
-                reasons.append(f"{function['name']} returns (J, …), but … is no gradient")
+                text = f"{function['name']} returns (J, …), but … is no gradient"
+                reasons[function["name"]] = text
         except EndedError:
             raise
         except CheckError as error:
-            reasons.append(str(error))
+            reasons[function["name"]] = str(error)
     # A cost that is known beats one that merely runs, a gradient built like the parameters others.
     alike = [s for s in suitable if is_alike(s[2], s[2].points[0], s[2].results[0][1])] or suitable
     known = [s for s in alike if s[1] is not None] or alike
     if len(known) == 1:
+        also = [s[0]["name"] for s in suitable if s[0] is not known[0][0]]
+        theirs.passed_over = [
+            *(f"{other} (name it, {theirs.file.name}:{other})" for other in also),
+            *(f"{other} ({why})" for other, why in reasons.items() if _is_meant(other, why)),
+        ]
         return known[0]
-    if not known and (pair := _cost_and_gradient(theirs.functions)):
+    if not known and (pair := _cost_and_gradient(theirs.functions, theirs.example)):
         return _choose(theirs, pair, options)
     if not known:
         if len(reasons) == 1:
-            raise CheckError(reasons[0])
+            raise CheckError(*reasons.values())
+        meant = [why for other, why in reasons.items() if _is_meant(other, why)]
+        if len(meant) == 1:
+            raise CheckError(*meant)
         classes = ", ".join(theirs.classes)
         methods = f"; methods are not called (of {classes}): add a function that calls them"
         advice = "name one, FILE.py:FUNCTION, to read why not; or two, FILE.py:COST,GRADIENT"
@@ -203,23 +254,35 @@ def _choose(theirs: Theirs, name: str, options: Options):
     raise CheckError(f"several functions can be checked; name one of {names}")
 
 
-def _cost_and_gradient(functions: list[dict]) -> str:
+def _may_be_called(function: dict, example: list | None) -> bool:
+    """Whether it takes parameters and data; where there is an example, as many as that has."""
+    takes = len(function["parameters"])
+    return takes > 1 or (takes == 1 and example is not None and (
+        function["variadic"] or len(example) == 1))  # fmt: skip
+
+
+def _is_meant(name: str, why: str) -> bool:
+    """Whether a function that cannot be called was meant to be checked, by its name."""
+    returns = "no gradient" in why or "not a pair" in why
+    return bool(re.search(f"{COSTS}|{GRADIENTS}", name.lower())) and not returns
+
+
+def _cost_and_gradient(functions: list[dict], example: list | None) -> str:
     """COST,GRADIENT, where two functions with the same arguments are named so; "" otherwise."""
     taking = {
         function["name"]: [p["name"] for p in function["parameters"]]
         for function in functions
-        if len(function["parameters"]) > 1
+        if function["name"] != "example" and _may_be_called(function, example)
     }
-    gradients = [name for name in taking if re.search("grad|back|^dj", name.lower())]
+    gradients = [name for name in taking if re.search(GRADIENTS, name.lower())]
     pairs = [
         f"{name},{gradient}"
         for name in taking
         for gradient in gradients
-        if re.search("cost|loss|objective|^j$", name.lower())
-        and name not in gradients
-        and taking[name] == taking[gradient]
+        if name not in gradients and taking[name] == taking[gradient]
     ]
-    return pairs[0] if len(pairs) == 1 else ""
+    named = [pair for pair in pairs if re.search(COSTS, pair.split(",")[0].lower())] or pairs
+    return named[0] if len(named) == 1 else ""
 
 
 def _pair(name: str, functions: list[dict]) -> dict:

@@ -119,17 +119,15 @@ class Layout:
 
 def leaves(structure: Any) -> list[Array]:
     """The arrays of a structure in order."""
-    if isinstance(structure, dict):
-        return [leaf for part in structure.values() for leaf in leaves(part)]
-    if isinstance(structure, list | tuple):
-        return [leaf for part in structure for leaf in leaves(part)]
-    return [np.asarray(structure, np.float64)]
+    return [np.asarray(leaf, np.float64) for leaf in raw_leaves(structure)]
 
 
 def rebuilt(structure: Any, values: Iterator[Array]) -> Any:
     """The structure with other arrays in it, those of `values` in order."""
     if isinstance(structure, dict):
         return {key: rebuilt(part, values) for key, part in structure.items()}
+    if shape_of_numbers(structure):
+        return next(values).tolist()
     if isinstance(structure, list | tuple):
         return type(structure)(rebuilt(part, values) for part in structure)
     return next(values)
@@ -139,7 +137,7 @@ def paths(structure: Any, prefix: str = "") -> list[str]:
     """The names of the arrays of a structure: keys and places."""
     if isinstance(structure, dict):
         parts = structure.items()
-    elif isinstance(structure, list | tuple):
+    elif isinstance(structure, list | tuple) and not shape_of_numbers(structure):
         parts = enumerate(structure)  # type: ignore[assignment]
     else:
         return [prefix or "theta"]
@@ -155,7 +153,9 @@ def in_order(theta: Any, grad: Any) -> Any:
         if len(theta) == 1:  # the name of the argument
             (only,) = theta.values()
             return in_order(only, grad)
-    lists = isinstance(theta, list | tuple) and isinstance(grad, list | tuple)
+    lists = all(
+        isinstance(part, list | tuple) and not shape_of_numbers(part) for part in (theta, grad)
+    )
     if lists and len(theta) == len(grad):
         return [in_order(t, g) for t, g in zip(theta, grad, strict=True)]
     if isinstance(grad, dict) or (isinstance(theta, dict) and isinstance(grad, list | tuple)):
@@ -191,6 +191,20 @@ def raw_leaves(structure: Any) -> list[Any]:
     """The arrays of a structure, of the dtype that they have."""
     if isinstance(structure, dict):
         return [leaf for part in structure.values() for leaf in raw_leaves(part)]
-    if isinstance(structure, list | tuple):
+    if isinstance(structure, list | tuple) and not shape_of_numbers(structure):
         return [leaf for part in structure for leaf in raw_leaves(part)]
     return [np.asarray(structure)]
+
+
+def shape_of_numbers(structure: Any) -> tuple[int, ...] | None:
+    """The shape of a list of Python's numbers, or of equally long lists of them; else None.
+
+    Who writes loops has lists for arrays.
+    """
+    if not isinstance(structure, list) or not structure:
+        return None
+    if all(type(part) in (int, float) for part in structure):
+        return (len(structure),)
+    shapes = {shape_of_numbers(part) for part in structure}
+    (inner,) = shapes if len(shapes) == 1 else (None,)
+    return None if inner is None else (len(structure), *inner)

@@ -35,15 +35,20 @@ class Failure(NamedTuple):
 class Theirs:
     """The functions of a file, run in a process of its own; a context manager that ends it.
 
-    functions: [{"name", "parameters": [{"name", "required", "default", "keyword"}]}] in the
-    file's order; classes: their names. stopped: why the file itself did not run to its end, ""
-    where it did. example: the arguments that its `example()` returns, or None. Raises `CheckError`
-    with the reason where the file cannot be run, and on every call after its time is up.
+    functions: [{"name", "variadic", "parameters": [{"name", "required", "default", "keyword"}]}]
+    in the file's order; classes: their names. stopped: why the file itself did not run to its end,
+    "" where it did. ended: why nothing more can be asked, "" where it can. passed_over: functions
+    that were left out, and why. two: a function returned numbers at both ends, of which the first
+    is taken for J, or the last where `last` is set. example: the arguments that its `example()`
+    returns, or None. Raises `CheckError` with the reason where the file cannot be run, and on every
+    call after its time is up.
     """
 
     def __init__(self, file: Path, seconds: float) -> None:
         self.file, self.seconds = file.resolve(), seconds
-        self.end = time.monotonic() + seconds
+        self.end, self.ended = time.monotonic() + seconds, ""
+        self.passed_over: list[str] = []
+        self.two = self.last = False
         environment = {
             "JAX_PLATFORMS": "cpu",
             "MPLBACKEND": "Agg",
@@ -90,12 +95,14 @@ class Theirs:
             "points": [encode(point) for point in points],
             "args": [encode(value) for value in args],
             "named": {name: encode(value) for name, value in named.items()},
+            "last": self.last,
         }
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
         answers = self._reply()["answers"]
+        self.two = self.two or any(a.get("two") for a in answers)
         try:
             good = [(a["J"], decode(a["grad"])) for a in answers if "error" not in a]
         except (KeyError, TypeError, ValueError):
@@ -134,14 +141,16 @@ class Theirs:
         try:
             line = self.lines.get(timeout=max(0.0, self.end - time.monotonic()))
         except queue.Empty:
-            raise EndedError(
+            self.ended = (
                 f"not done after {self.seconds:g} seconds (an endless loop?); "
                 "--seconds gives it more"
-            ) from None
+            )
+            raise EndedError(self.ended) from None
         if line is None:
             status = self.process.wait()
             how = f"signal {-status}" if status < 0 else f"exit status {status}"
-            raise EndedError(f"its code ended Python in the middle ({how})")
+            self.ended = f"its code ended Python in the middle ({how})"
+            raise EndedError(self.ended)
         try:
             reply = json.loads(line)
         except ValueError:

@@ -18,6 +18,8 @@ from jaxlab.gradcheck.networks import LOSSES, Network, Params, Pass, named
 
 # After so many ways that run but compute no known cost, it is another cost.
 MOST_TRIES = 12
+# Of a sparse autoencoder that does not take ρ as an argument.
+RHOS = (0.05, 0.01, 0.1, 0.035, 0.02, 0.2)
 # After so many calls that fail for what has nothing to do with their arguments, the others do too.
 MOST_HOPELESS = 3
 # A cost fits where this fraction of it at most is left over, in float64 and float32.
@@ -58,6 +60,8 @@ class Recognised:
             lam = self.call.decay
             term = _nice(c, {"½λ": lam, "λ": 2 * lam, "½λ/m": lam / m, "λ/m": 2 * lam / m})
             text += f"; weight decay {term or f'½ {c:.4g}'} ‖·‖² on {blocks}"
+        if n.beta:
+            text += f"; sparsity {n.beta:.4g} Σ KL({n.rho:g} ‖ ρ̂)"
         return text
 
 
@@ -84,21 +88,40 @@ def recognise(call: Call, options: Options) -> Recognised | None:
                 found = _fit(J, points, call, Network(loss, activation), layout, tolerance)
                 if found:
                     return Recognised(call, layout, found)
+    return _recognise_sparse(J, call, options, tolerance)
+
+
+def _recognise_sparse(J, call: Call, options: Options, tolerance) -> Recognised | None:
+    """The same for a cost with a penalty on the means of hidden sigmoid units."""
+    if len(call.sizes) < 3 or (call.rho is None and call.labels != "none"):
+        return None
+    for layout in call.form.layouts:
+        try:
+            points = [layout.unpack(point) for point in call.points]
+        except ValueError:
+            continue
+        for loss in [options.cost] if options.cost else LOSSES:
+            for rho in RHOS if call.rho is None else (call.rho,):
+                network = Network(loss, rho=rho, beta=1.0)
+                if found := _fit(J, points, call, network, layout, tolerance):
+                    return Recognised(call, layout, found)
     return None
 
 
 def _fit(J, points, call: Call, network: Network, layout: Layout, tolerance) -> Network | None:
-    """J = factor × D + Σ ½ decay ‖block‖², solved for factor and decays over all points.
+    """J = factor × D + Σ ½ decay ‖block‖² (+ beta × KL), solved for these over all points.
 
     There are more points than unknowns: the rest of them prove it.
     """
     if call.y.shape[1] != len(points[0][-1][0]):
         return None
     with np.errstate(all="ignore"):
-        D = [Pass(params, call.x, call.y, network).data_cost() for params in points]
+        passes = [Pass(params, call.x, call.y, network) for params in points]
+        D = [p.data_cost() for p in passes]
+        KL = [[p.divergence()] for p in passes] if network.beta else [[] for _ in passes]
     blocks = [name for name in named(points[0]) if layout.has_bias or name[0] == "W"]
     squares = [[0.5 * float((named(p)[name] ** 2).sum()) for name in blocks] for p in points]
-    features = np.column_stack([D, squares])
+    features = np.column_stack([D, squares, KL])
     if not np.isfinite(features).all():
         return None
     scale = np.linalg.norm(features, axis=0)
@@ -107,7 +130,7 @@ def _fit(J, points, call: Call, network: Network, layout: Layout, tolerance) -> 
     # Without decay first: one unknown less to be wrong about.
     factor = float(features[:, 0] @ J / scale[0] ** 2)
     size = float(np.linalg.norm(J))
-    if np.linalg.norm(factor * features[:, 0] - J) <= tolerance * size:
+    if not network.beta and np.linalg.norm(factor * features[:, 0] - J) <= tolerance * size:
         return Network(network.loss, network.hidden, _exact(factor, call, tolerance))
     solution, _, rank, _ = np.linalg.lstsq(features / scale, J, rcond=None)
     solution = solution / scale
@@ -117,12 +140,22 @@ def _fit(J, points, call: Call, network: Network, layout: Layout, tolerance) -> 
         return None
     decay = {
         name: _exact_decay(float(c), call, tolerance)
-        for name, c, length in zip(blocks, solution[1:], scale[1:], strict=True)
+        for name, c, length in zip(blocks, solution[1:], scale[1:], strict=False)
         if abs(c) * length > 1e3 * tolerance * size
     }
-    return Network(
-        network.loss, network.hidden, _exact(float(solution[0]), call, 1e3 * tolerance), decay
-    )
+    factor = _exact(float(solution[0]), call, 1e3 * tolerance)
+    if not network.beta:
+        return Network(network.loss, network.hidden, factor, decay)
+    if abs(solution[-1]) * scale[-1] <= 1e3 * tolerance * size:
+        return None
+    beta = _written(float(solution[-1]), 1e4 * tolerance)
+    return Network(network.loss, network.hidden, factor, decay, network.rho, beta)
+
+
+def _written(value: float, tolerance: float) -> float:
+    """The number of few digits that a value is, else itself."""
+    short = float(f"{value:.4g}")
+    return short if abs(short - value) <= tolerance * abs(value) else value
 
 
 def _exact(value: float, call: Call, tolerance: float) -> float:
@@ -139,7 +172,7 @@ def _exact_decay(value: float, call: Call, tolerance: float) -> float:
 
 def points_needed(sizes: tuple[int, ...]) -> int:
     """Enough points for every unknown of `_fit`, and six more."""
-    return 2 * (len(sizes) - 1) + 1 + 6
+    return 2 * (len(sizes) - 1) + 2 + 6
 
 
 def find(
@@ -197,7 +230,7 @@ def find(
             continue
         found = recognise(call, options) if call.sizes else None
         if found and alike:
-            if len(call.sizes) == 2 and not call.form.flat:
+            if len(call.sizes) == 2 and call.sizes[-1] > 1 and not call.form.flat:
                 call.deeper = deeper.text
             return found, call
         if not alike:

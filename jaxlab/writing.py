@@ -5,12 +5,13 @@ folder: it holds the folder's lock, which the system drops when the process ends
 So what lies under a temporary name while one holds the lock was left by a run that was killed.
 """
 
+import json
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from jaxlab.errors import OutputError
@@ -23,7 +24,9 @@ WHOLE = ".whole"
 def user_cache() -> Path | None:
     """$XDG_CACHE_HOME or else ~/.cache; None where there is no home folder."""
     # The XDG Base Directory Specification says to ignore a path that is not absolute.
-    for folder in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
+    # HOME may be empty, and the root of all files is nobody's.
+    own = os.path.expanduser("~/.cache") if os.environ.get("HOME") != "" else ""
+    for folder in (os.environ.get("XDG_CACHE_HOME", ""), own):
         if os.path.isabs(folder):
             return Path(folder)
     return None
@@ -86,10 +89,13 @@ def move_in(folder: Path) -> None:
     """Moves the files of FOLDER/.whole to where they belong; goes on where a kill ended it.
 
     Between the first and the last moment there is no result.json, rather than one whose figures
-    belong to another run. To be called by whoever holds the folder's lock.
+    belong to another run. Figures that the earlier result had alone are removed. To be called by
+    whoever holds the folder's lock.
     """
     whole = folder / WHOLE
     if (whole / "result.json").exists():
+        for name in _figures(folder / "result.json") - _figures(whole / "result.json"):
+            (folder / name).unlink(missing_ok=True)
         (folder / "result.json").unlink(missing_ok=True)
         for file in sorted(whole.iterdir()):
             if file.name != "result.json":
@@ -97,6 +103,14 @@ def move_in(folder: Path) -> None:
         os.replace(whole / "result.json", folder / "result.json")
     if whole.exists():
         whole.rmdir()
+
+
+def _figures(result: Path) -> set[str]:
+    """The files that a result names as its figures; none where it cannot be read."""
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        figures = json.loads(result.read_text(encoding="utf-8"))["figures"].values()
+        return {name for names in figures for name in names if Path(name).name == name}
+    return set()
 
 
 def write_whole(

@@ -72,10 +72,10 @@ from pathlib import Path
 
 from jaxlab import terminal
 from jaxlab.compilation import use_compilation_cache
+from jaxlab.convnet.presets import PLAIN, PRESETS, STRONG, WEAK
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_full_mnist
-from jaxlab.exercises.ex7 import PLAIN, PRESETS, STRONG, WEAK
 from jaxlab.statistics import over_seeds
 
 VALIDATION = 10_000

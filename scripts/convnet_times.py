@@ -17,11 +17,12 @@ from pathlib import Path
 
 from jaxlab import terminal
 from jaxlab.compilation import use_compilation_cache
+from jaxlab.convnet.presets import PRESETS
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_full_mnist
-from jaxlab.exercises.ex7 import PRESETS
-from jaxlab.results import environment
+from jaxlab.results import check_writable, environment
 from jaxlab.statistics import over_seeds
+from jaxlab.writing import write_whole
 
 HEAD = (
     "| preset | test accuracy, % (95 % interval) | each network, % | training, s | compiling, s |"
@@ -41,6 +42,8 @@ def main() -> None:
     if unknown := set(presets) - PRESETS.keys():
         parser.error(f"no such preset: {', '.join(sorted(unknown))}")
 
+    if options.json:
+        check_writable(options.json.parent)
     use_compilation_cache()
     sets = load_full_mnist(options.mnist_dir)
     where = environment()
@@ -74,8 +77,12 @@ def main() -> None:
         record["presets"][name] = {
             "test_accuracy": accuracy, "train_seconds": seconds, "compile_seconds": compiled
         }  # fmt: skip
-    if options.json:
-        options.json.write_text(json.dumps(record, indent=2) + "\n")
+        if options.json:  # now: what is stopped after hours keeps what it has
+            write_whole(
+                options.json,
+                (json.dumps(record, indent=2) + "\n").encode(),
+                otherwise="name another file",
+            )
 
 
 if __name__ == "__main__":

@@ -194,13 +194,13 @@ class Checkpoint(Kind):
 
         from jaxlab.convnet.checkpoints import Checkpoints
         from jaxlab.convnet.training import Trainer
-        from jaxlab.exercises import ex7
+        from jaxlab.exercises.ex7_options import Config, plain
 
-        config = ex7.Config(channels=(2, 2, 2))
+        config = Config(channels=(2, 2, 2))
         self.trainer = Trainer(config, tiny_mnist.images(20), tiny_mnist.labels(20), seed=0)
         self.folder = self.folder / "checkpoints"
         seed = self.folder / "seed-0"
-        self.notes = {"config": ex7._plain(config), "images": "0", "train_seconds": 1.5,
+        self.notes = {"config": plain(config), "images": "0", "train_seconds": 1.5,
                       "curve": {"step": [50], "cost": [0.5], "accuracy": [0.9]}}  # fmt: skip
         saved = Checkpoints(seed)
         for step in (50, 100):

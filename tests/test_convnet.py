@@ -17,11 +17,13 @@ from scipy import ndimage
 from jaxlab.convnet import augmentation, convolution
 from jaxlab.convnet.checkpoints import Checkpoints, saved_notes
 from jaxlab.convnet.network import Network, multiplications
+from jaxlab.convnet.presets import PRESETS
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import STEPS_A_CALL, Trainer
 from jaxlab.data.mnist import load_mnist
 from jaxlab.errors import OptionError, OutputError
 from jaxlab.exercises import command, ex7
+from jaxlab.exercises.ex7_training import trained_network
 from jaxlab.precision import enable_x64, every_digit
 
 TINY = Recipe(channels=(4, 4, 8), epochs=2.5, batch_size=16)
@@ -313,7 +315,7 @@ def test_all_images_are_evaluated_the_last_partial_batch_too(images, standard_pr
 
 def test_a_short_training_on_real_digits_reaches_97_percent(standard_promotion):
     sets = load_mnist("small")
-    recipe = replace(ex7.PRESETS["fast"], epochs=3.0)
+    recipe = replace(PRESETS["fast"], epochs=3.0)
     trainer = Trainer(recipe, sets.train.images, sets.train.labels, seed=0)
     guess = trainer.predict(trainer.train(), sets.test.images)
     assert (guess == sets.test.labels).mean() >= 0.97
@@ -455,7 +457,7 @@ def test_a_checkpoint_that_is_refused_is_closed(images, standard_promotion, tmp_
     monkeypatch.setattr(Checkpoints, "close", lambda self: closed.append(close(self)))
     config = ex7.Config(**vars(TINY), resume=True, checkpoints=tmp_path)
     with pytest.raises(OptionError, match="made with other options"):
-        ex7._trained(trainer, config, "a digest", None)
+        trained_network(trainer, config, "a digest", None)
     assert len(closed) == 1
 
 
@@ -474,7 +476,7 @@ def test_a_preset_that_would_not_count_is_refused(flag, preset):
 def test_of_several_presets_the_last_counts(first, last):
     config, _, _ = command.parse("ex7", ex7, [*first, *last])
     assert config.preset == "fast"
-    assert all(getattr(config, name) == value for name, value in vars(ex7.PRESETS["fast"]).items())
+    assert all(getattr(config, name) == value for name, value in vars(PRESETS["fast"]).items())
 
 
 def test_options_may_be_spelled_with_underscores():
@@ -485,6 +487,12 @@ def test_options_may_be_spelled_with_underscores():
 def test_a_smoke_run_takes_the_images_that_are_named():
     assert ex7.defaults(["--quick"]).source == "small"
     assert ex7.defaults(["--quick", "--mnist-dir", "mine"]).source == "auto"
+
+
+def test_the_seeds_of_all_networks_must_be_seeds():
+    with pytest.raises(OptionError, match="seed \\+ networks is above"):
+        ex7.Config(seed=2**31 - 1, networks=2)
+    assert ex7.Config(seed=2**31 - 1).networks == 1
 
 
 # --- what the exercise says ---

@@ -86,6 +86,21 @@ def test_evaluate_gives_the_accuracy_of_the_saved_network(jaxlab, tmp_path):
     assert "other training images" in refused.stderr
 
 
+def test_a_run_is_resumed_and_evaluated_by_its_own_seeds(jaxlab, tmp_path):
+    tiny = ("ex7", "--quick", "--channels", "2", "2", "2", "--batch-size", "500")
+    jaxlab(*tiny, "--epochs", "1", "--networks", "3")
+    jaxlab(*tiny, "--epochs", "0.5", "--seed", "5", "--networks", "2")
+    saved = tmp_path / "runs" / "ex7" / "checkpoints"
+    assert {path.parent.name for path in saved.glob("seed-*/*")} == {"seed-5", "seed-6"}
+    first = numbers(tmp_path / "runs")
+    jaxlab("ex7", "--evaluate")
+    record = json.loads((tmp_path / "runs" / "ex7" / "result.json").read_text())
+    assert (record["config"]["seed"], record["config"]["epochs"]) == (5, 0.5)
+    assert record["numbers"]["test_accuracy"] == first["test_accuracy"]
+    refused = jaxlab("ex7", "--resume", "--seed", "0", status=2)
+    assert "there is no checkpoint" in refused.stderr
+
+
 @pytest.mark.filterwarnings("ignore:Sharding info not provided")
 def test_a_killed_run_resumes_to_the_same_bits(jaxlab, start, tmp_path):
     options = [*SMALL, "--checkpoint-seconds", "0.001"]

@@ -9,12 +9,16 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from jaxlab import figures, results, writing
 from jaxlab.compilation import VerifiedCache
+from jaxlab.convnet import checkpoints
 from jaxlab.convnet.checkpoints import Checkpoints
+from jaxlab.convnet.training import State
 from jaxlab.errors import OutputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -125,6 +129,30 @@ def test_figures_of_three_runs_in_one_folder_never_mix(tmp_path):
     assert seed_of(tmp_path) in range(3)
     assert len(seen) > 1
     assert not list((tmp_path / "ex1").glob(".*"))
+
+
+def test_figures_of_an_earlier_result_do_not_stay(text_figures, tmp_path):
+    result(0).save(tmp_path, seconds=0.0)
+    (tmp_path / "ex1" / "mine.png").write_text("somebody's own")
+    fewer = result(1)
+    del fewer.figures["two"]
+    fewer.save(tmp_path, seconds=0.0)
+    assert seed_of(tmp_path) == 1
+    assert {path.name for path in (tmp_path / "ex1").iterdir()} == {
+        "result.json", "mine.png", "one.png", "one.svg", "three.png", "three.svg"
+    }  # fmt: skip
+
+
+def test_a_new_run_takes_the_place_of_all_networks_but_those_being_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "_open", lambda self: SimpleNamespace(save=lambda *_, **__: 0))
+    monkeypatch.setattr(checkpoints, "_digest_of_state", lambda state: "")
+    folders = [tmp_path / f"seed-{n}" for n in range(3)]
+    for folder in folders:
+        (folder / "50").mkdir(parents=True)
+    state = State(np.int32(1), {}, {}, ())
+    with Checkpoints(folders[2]).claimed():
+        Checkpoints(folders[0], fresh=True, replaces=folders[1:]).save(state, {})
+    assert [len(list(folder.iterdir())) for folder in folders] == [0, 0, 1]
 
 
 def test_one_run_trains_into_a_folder_of_checkpoints(tmp_path):

@@ -1,7 +1,7 @@
 """Exercise 7: one training step of the same network, and a whole training to 99 %.
 
 Steps: the network of each preset, batch 128, plain SGD, float32, data in memory; in PyTorch in both
-memory formats, the faster of which counts. Operations count multiplications the ordinary way,
+memory formats, a row each. Operations count multiplications the ordinary way,
 three quarters of which Winograd's algorithm saves.
 
 Training, on images in memory: the preset "fast", cut to the epochs that reach 99.0 % in the mean;
@@ -26,10 +26,10 @@ from jaxlab import terminal
 from jaxlab.bench import pytorch
 from jaxlab.bench.timing import OURS, Row, Timing, take_turns
 from jaxlab.convnet.network import Network, blocks, multiplications
+from jaxlab.convnet.presets import PRESETS
 from jaxlab.convnet.training import Trainer
 from jaxlab.data.mnist import load_full_mnist
 from jaxlab.errors import DataError
-from jaxlab.exercises.ex7 import PRESETS
 
 BATCH, BLOCK = 128, 10
 EPOCHS, NETWORKS = 0.5, 5  # of the training to 99 %
@@ -194,7 +194,7 @@ def _our_training(sets, seed: int) -> tuple[float, float, float]:
 
 
 def _torch_training(sets, seed: int) -> tuple[float, float, float]:
-    """The network, batches and schedule of "fast" in PyTorch, in the form that is fastest there.
+    """The network, batches and rates of "fast" in PyTorch, in the form that is fastest there.
 
     Adam for all weights: `torch.optim.Muon` for the kernels takes a sixth longer and reaches no
     more in as many epochs; `torch.compile` and SGD are slower to 99 %, too. On a GPU each step is
@@ -207,9 +207,9 @@ def _torch_training(sets, seed: int) -> tuple[float, float, float]:
     on_gpu = pytorch.on_gpu()
     recipe = PRESETS["fast"]
     network = _torch_network(recipe.channels, recipe.resolution)
-    network = network.to(memory_format=torch.channels_last)
+    network, rate = network.to(memory_format=torch.channels_last), recipe.adam_rate
     optimizer = torch.optim.AdamW(
-        network.parameters(), pytorch.tensor(np.float32(0.02)) if on_gpu else 0.02,
+        network.parameters(), pytorch.tensor(np.float32(rate)) if on_gpu else rate,
         betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True, capturable=on_gpu,
     )  # fmt: skip
     steps = round(EPOCHS * len(sets.train.labels) / BATCH)

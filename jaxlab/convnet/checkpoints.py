@@ -16,8 +16,8 @@ import shutil
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,22 @@ class DamagedError(OutputError):
 
 
 class Checkpoints:
-    """The saved states in one folder. fresh: forget those that are there when one can be saved.
+    """The saved states in one folder.
 
-    Raises `OutputError` where the folder cannot be written, and `DamagedError` where a state
-    cannot be read.
+    fresh: forget those that are there when one can be saved, and with them what is in the folders
+    `replaces`, unless another run is training into them. Raises `OutputError` where the folder
+    cannot be written, and `DamagedError` where a state cannot be read.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, fresh: bool = False):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        fresh: bool = False,
+        replaces: Iterable[Path] = (),
+    ):
         self._folder, self._fresh, self._claimed = Path(folder).resolve(), fresh, False
+        self._replaces = [*replaces]
         self._manager: Any = None
 
     @contextmanager
@@ -104,9 +112,10 @@ class Checkpoints:
             _check_room(self._folder, state)
             if self._fresh:
                 self._fresh = False
-                # What is in it, not the folder: that is what `claimed` has locked.
-                for old in self._folder.glob("*"):
-                    shutil.rmtree(old, ignore_errors=True)
+                _empty(self._folder)
+                for other in self._replaces:
+                    with suppress(OSError), locked(other, wait=False):
+                        _empty(other)
             digests = {"state": _digest_of_state(state), "notes": _digest_of_notes(notes)}
             args = ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
@@ -142,6 +151,12 @@ class Checkpoints:
         return self._manager
 
 
+def _empty(folder: Path) -> None:
+    """Removes what is in a folder, not the folder: that is what `claimed` has locked."""
+    for old in folder.glob("*"):
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def _check_room(folder: Path, state: State) -> None:
     """Raises `OSError` where the disk is too full. Orbax's threads would end in tracebacks."""
     needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + DESCRIPTION_BYTES
@@ -152,17 +167,18 @@ def _check_room(folder: Path, state: State) -> None:
 @contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
     """Ctrl-C takes effect at the end: Orbax's threads would fill the screen with tracebacks."""
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    pressed = []
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    pressed: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *how: pressed.append(how))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
     if pressed:
-        raise KeyboardInterrupt
+        before(*pressed[0])
 
 
 def saved_notes(folder: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -81,10 +81,11 @@ class Recipe:
 
 
 def optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
-    """Muon for the 3×3 kernels, Adam for the rest; the step size rises, then falls to zero.
+    """Muon for 3×3 kernels, but one of a single channel in; Adam for the rest.
 
-    Muon (Jordan 2024) replaces a kernel's momentum, as a matrix (taps × in, out), by the nearest
-    orthogonal matrix, so that all directions are learned equally fast.
+    The step size rises, then falls to zero. Muon (Jordan 2024) replaces a kernel's momentum, as a
+    matrix (taps × in, out), by the nearest orthogonal matrix, so that all directions are learned
+    equally fast.
     """
     rise = round(recipe.warm_up * steps)
 

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import errno
 import gc
 import io
 import os
@@ -79,14 +80,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone (`jaxlab ex1 | head`).
         _drop_output()
         return 141
-    except OSError as error:
-        # The file that our output goes to lies on a full disk, or no folder for temporary files.
-        _drop_output()
+    except RuntimeError as error:
+        if "nable to initialize backend" not in str(error):
+            raise
         print(
-            f"jaxlab {command}: {error.filename or 'output'}: {error.strerror or error}; make "
-            "room, or let the output and TMPDIR be elsewhere",
+            f"jaxlab {command}: JAX_PLATFORMS is {os.environ.get('JAX_PLATFORMS', 'not set')}, but "
+            f"{str(error).splitlines()[0][0].lower()}{str(error).splitlines()[0][1:]}",
             file=sys.stderr,
         )
+        return 2
+    except OSError as error:
+        _drop_output()
+        said = f"jaxlab {command}: {error.filename or 'output'}: {error.strerror or error}"
+        # The file that our output goes to lies on a full disk, or no folder for temporary files.
+        if error.filename is None or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            said += "; make room, or let the output and TMPDIR be elsewhere"
+        print(said, file=sys.stderr)
         return 2
     return status if arguments else 2
 

@@ -5,8 +5,14 @@ import hashlib
 import os
 from pathlib import Path
 
-from jaxlab.errors import OutputError
 from jaxlab.writing import user_cache, write_whole
+
+KEPT_FROM = {
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+# In the folder before what was used longest ago is removed; a run of everything leaves 50 MB.
+MOST_BYTES = 1 << 30
 
 
 def use_compilation_cache() -> None:
@@ -31,8 +37,9 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         _verify_entries(folder)
     # By default JAX keeps only what took a second to compile; ours are many small programs.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    for name, value in KEPT_FROM.items():
+        if name.upper() not in os.environ:
+            jax.config.update(name, value)
 
 
 class VerifiedCache:
@@ -41,15 +48,18 @@ class VerifiedCache:
     JAX's own cache runs whatever its files hold: a changed byte can end the process or change
     numbers, and a file that a killed run left half-written is never replaced. Here a file is
     whole or not there at all, and one that is damaged counts as missing: the program is compiled
-    and kept again. Has the methods that JAX asks a cache for.
+    and kept again. What was used longest ago goes, where there is too much: programs of another
+    version of JAX are never asked for again. Has the methods that JAX asks a cache for.
     """
 
     def __init__(self, folder: Path):
         self._path = folder  # the name by which JAX asks for it
+        self._looked = False
 
     def get(self, key: str) -> bytes | None:
         try:
             file = self._file(key).read_bytes()
+            os.utime(self._file(key))
         except OSError:
             return None
         digest, content = file[:32], file[32:]
@@ -57,8 +67,20 @@ class VerifiedCache:
 
     def put(self, key: str, value: bytes) -> None:
         # A full disk costs the next run a few seconds, and this one nothing.
-        with contextlib.suppress(OutputError):
+        with contextlib.suppress(OSError):
+            if not self._looked:
+                self._looked = True
+                self._make_room()
             write_whole(self._file(key), hashlib.sha256(value).digest() + value)
+
+    def _make_room(self) -> None:
+        """Once in a process: listing thousands of files takes longer than writing one."""
+        files = [(file.stat(), file) for file in self._path.glob("*.verified")]
+        total = 0
+        for about, file in sorted(files, key=lambda one: one[0].st_mtime, reverse=True):
+            total += about.st_size
+            if total > MOST_BYTES:
+                file.unlink(missing_ok=True)
 
     def clear(self) -> None:
         for file in self._path.glob("*.verified"):

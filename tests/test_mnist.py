@@ -319,10 +319,13 @@ def read_only(tmp_path: Path, monkeypatch) -> Path | None:
 
 
 def full_disk(tmp_path: Path, monkeypatch) -> Path | None:
-    def fsync(handle: int) -> None:
-        raise OSError(28, "No space left on device")
+    def write_bytes(path: Path, content: bytes) -> int:
+        if path.parent.name.startswith(".writing-"):
+            raise OSError(28, "No space left on device")
+        return before(path, content)
 
-    monkeypatch.setattr(cache.os, "fsync", fsync)
+    before = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     return tmp_path / "full"
 
 
@@ -371,10 +374,9 @@ def test_without_any_place_to_write_it_is_a_clear_error(tmp_path, monkeypatch):
 
 
 def test_what_killed_runs_left_is_removed_when_it_is_old(place):
-    tiny_mnist.write(place / f"{cache.TEMPORARY}folder" / "fetched", {"half": b"..."})
-    tiny_mnist.write(place, {f"{cache.TEMPORARY}old": b"...", f"{cache.TEMPORARY}new": b"..."})
-    for name in ("folder", "old"):
-        os.utime(place / f"{cache.TEMPORARY}{name}", (1, 1))
+    for age in ("old", "new"):
+        tiny_mnist.write(place / f"{cache.TEMPORARY}{age}" / "fetched", {"half": b"..."})
+    os.utime(place / f"{cache.TEMPORARY}old", (1, 1))
     load_mnist(cache=place)
     assert [path.name for path in place.iterdir()] == [f"{cache.TEMPORARY}new"]
 

@@ -18,7 +18,7 @@ checked by their sha256 at every load, whichever way they came. Any other set of
 as Fashion-MNIST, is read from a folder that is named, and never called MNIST.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,6 +67,7 @@ class ImageSets:
         source: what the images are and where they came from, in one line.
         served_by: which of `SOURCES` served.
         notes: what the user must hear, a sentence each; empty where all is well.
+        problems: those of the notes that make results from these images doubtful.
     """
 
     train: LabelledImages
@@ -74,6 +75,7 @@ class ImageSets:
     source: str
     served_by: str
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class Fetched(NamedTuple):
@@ -174,7 +176,10 @@ def fetch(
     """
     if mnist_dir is not None:
         return _kept(Fetched(_originals_in(Path(mnist_dir)), "folder", ()), cache)
+    if tfds_manual_dir is not None and not tfds_manual_dir.is_dir():
+        raise DataError(f"{tfds_manual_dir} is no folder: name one that holds what you downloaded")
     failures = []
+    caches.remove_stale(cache)
     if source == "auto" and cache is not None:
         contents, problems = caches.load(cache)
         if len(contents) == len(ORIGINALS):
@@ -236,6 +241,7 @@ def _from_folder(folder: Path) -> ImageSets:
     if len(other) < len(ORIGINALS):
         note = f"in {folder}, {', '.join(other)} damaged or changed, the rest is MNIST's own"
         note += f" (sha256 {digest}…)"
+        return replace(_sets(contents, source, "folder", (note,)), problems=(note,))
     return _sets(contents, source, "folder", (note,))
 
 
@@ -274,5 +280,6 @@ def _small(notes: tuple[str, ...]) -> ImageSets:
         LabelledImages(images[test], labels[test]),
         small_mnist.SOURCE,
         "small",
+        notes,
         notes,
     )

@@ -1,24 +1,24 @@
 """The cache: a folder that holds MNIST's four raw files under their names.
 
-No lock is needed. A file is written under a temporary name and renamed when it is whole, so
-whatever has a final name was whole once; its sha256 is checked at every load, and a file that
-fails is removed and fetched again. Two processes at once write the same bytes.
+A file is written under a temporary name and renamed when it is whole, so whatever has a final
+name was whole once; its sha256 is checked at every load, and a file that fails is removed and
+fetched again. Reading needs no lock; a file is written or removed by whoever holds the folder's.
 """
 
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxlab import writing
 from jaxlab.data.mnist import idx
 from jaxlab.data.mnist.originals import ORIGINALS, Original, sha256
 from jaxlab.errors import DataError
-from jaxlab.writing import user_cache
+from jaxlab.writing import locked, user_cache
 
 TEMPORARY = ".unfinished-"
 # No fetch takes nearly as long: what is older was left by a run that was killed.
@@ -60,12 +60,17 @@ def load(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         if content is not None:
             contents[original.name] = content
         elif how == "bad":
-            with contextlib.suppress(OSError):
-                (folder / original.name).unlink()
+            _remove_bad(folder, original)
             problems.append(f"{folder / original.name} was damaged (not MNIST's sha256)")
         elif how != "missing":
             problems.append(how)
     return contents, problems
+
+
+def _remove_bad(folder: Path, original: Original) -> None:
+    with contextlib.suppress(OSError), locked(folder):
+        if state(folder, original)[1] == "bad":  # still: another process may have fetched it anew
+            (folder / original.name).unlink()
 
 
 def store(folder: Path | None, contents: dict[str, bytes]) -> str | None:
@@ -74,24 +79,13 @@ def store(folder: Path | None, contents: dict[str, bytes]) -> str | None:
         return "MNIST was not kept: there is no home folder and XDG_CACHE_HOME names none"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            _write(folder / name, content)
+        with writing.workplace(folder) as temporary:
+            for name, content in contents.items():
+                (temporary / name).write_bytes(content)
+                (temporary / name).replace(folder / name)
     except OSError as error:
         return f"MNIST was not kept in {folder} ({error.strerror or error})"
     return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -101,7 +95,6 @@ def workplace(folder: Path | None) -> Iterator[Path]:
     Raises:
         DataError: there is no place to write at all.
     """
-    _remove_stale(folder)
     try:
         outer = _new_folder(folder)
     except OSError as error:
@@ -135,11 +128,9 @@ def _with_room(folder: Path, prefix: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
 
 
-def _remove_stale(folder: Path | None) -> None:
+def remove_stale(folder: Path | None) -> None:
+    """Removes what fetches that were killed left; another may be at work just now."""
     with contextlib.suppress(OSError):
         for path in folder.glob(f"{TEMPORARY}*") if folder is not None else ():
             if time.time() - path.lstat().st_mtime > STALE_SECONDS:
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink()
+                shutil.rmtree(path, ignore_errors=True)

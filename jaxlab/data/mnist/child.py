@@ -4,8 +4,10 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +64,7 @@ def run(
                 stderr=to_err,
                 start_new_session=True,
             )
-            with process:
+            with process, _ended_in_order():
                 try:
                     _wait(process, work, limits)
                 finally:
@@ -70,6 +72,27 @@ def run(
         return process.returncode, _text(out), _text(err)
     except OSError as error:
         raise DataError(f"{command[0]} cannot be run ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Whoever ends this process by a signal, or closes its terminal, ends what it started too."""
+    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        signals = []
+
+    def leave(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in signals}
+    mine = [number for number in signals if before[number] == signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _wait(process: subprocess.Popen, work: Path, limits: Limits) -> None:

@@ -40,6 +40,8 @@ def fetch(work: Path) -> dict[str, bytes]:
     options = ["--cache=npm-cache", "--ignore-scripts", "--fetch-retries=0", "--loglevel=error"]
     # The time limit ends npm too when nobody is left to end it.
     more = ["--fetch-timeout=20000", "--update-notifier=false", "--logs-max=0"]
+    # A user's own settings of npm must not send the package elsewhere.
+    more += ["--pack-destination=.", "--dry-run=false"]
     status, _, complained = child.run(
         [npm, "pack", PACKAGE, *options, *more],
         work,
@@ -91,4 +93,5 @@ def _reason(complained: str) -> str:
              for line in complained.splitlines()]  # fmt: skip
     telling = [line for line in lines if " " in line and not line.startswith(("code ", "at "))]
     sentences = [line for line in telling if not line.startswith(("syscall ", "errno "))]
-    return (sentences or lines or ["it said nothing"])[0][:400]
+    said = (sentences or lines or ["it said nothing"])[0][:400]
+    return "".join(c for c in said if c.isprintable())  # nothing that a terminal would obey

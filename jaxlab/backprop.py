@@ -185,6 +185,7 @@ def unflatten(theta: Inexact[Array, " parameters"], sizes: Sequence[int]) -> Par
 
     Raises `ShapeError` where theta has another length than these layers need.
     """
+    _refuse_no_array("theta", theta)
     layers, start = [], 0
     needed = sum(n_out * n_in + n_out for n_in, n_out in pairwise(sizes))
     if theta.shape != (needed,):
@@ -252,7 +253,8 @@ def check_shapes(
 ) -> None:
     """Raises `ShapeError`, naming the arrays, unless params, x and y (if given) fit together."""
     batches = {"x": x} if y is None else {"x": x, "y": y}
-    units, units_of = jnp.shape(x)[-1] if jnp.ndim(x) else None, "x has {} columns"
+    for name, batch in batches.items():
+        _refuse_no_array(name, batch)
     if not params:
         raise ShapeError("params is empty: a network needs at least one Layer(W, b)")
     for name, batch in batches.items():
@@ -261,7 +263,10 @@ def check_shapes(
                 f"{name} has shape {jnp.shape(batch)}: pass a matrix with one example a row, "
                 f"(m, units)"
             )
+    units, units_of = x.shape[1], "x has {} columns"
     for l, (W, b) in enumerate(params, start=1):
+        _refuse_no_array(f"W{l}", W)
+        _refuse_no_array(f"b{l}", b)
         if jnp.ndim(W) != 2 or jnp.ndim(b) != 1:
             raise ShapeError(
                 f"W{l} has shape {jnp.shape(W)} and b{l} has shape {jnp.shape(b)}: "
@@ -287,3 +292,8 @@ def check_shapes(
             "all arrays must share one floating-point dtype, but "
             + ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
         )
+
+
+def _refuse_no_array(name: str, value: object) -> None:
+    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        raise ShapeError(f"{name} is a {type(value).__name__}: pass an array of numbers")

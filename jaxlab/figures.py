@@ -130,9 +130,11 @@ def learning_curves(
         accuracies.items(), (BLUE, RED), ("-", "--"), strict=False
     ):
         _band(right, np.asarray(at), 100 * values, colour, name, line)
-    # The first steps would flatten all that follows.
-    low = min(float(values[:, min(2, len(at) - 1) :].min()) for values in accuracies.values())
-    right.set(xlabel=step, ylabel="accuracy, %", ylim=(100 * low - 1, 100.5))
+    # The first of many steps would flatten all that follows.
+    first = min(2, len(at) // 4)
+    low = 100 * min(float(values[:, first:].min()) for values in accuracies.values())
+    room = 0.05 * (100 - low) + 0.1
+    right.set(xlabel=step, ylabel="accuracy, %", ylim=(low - room, 100 + room / 2))
     networks = costs.shape[0]
     right.set_title(f"Mean and range of {networks} networks" if networks > 1 else "One network")
     right.legend(loc="lower right")

@@ -24,6 +24,7 @@ from jaxlab.backprop import (
 )
 from jaxlab.errors import OptionError
 from jaxlab.losses import Loss, squared_error
+from jaxlab.precision import enable_x64
 
 # What is done between two looks at the cost. Large enough that returning to Python costs nothing.
 ITERATIONS_A_CALL = 10
@@ -66,11 +67,15 @@ def minimize(
         raise OptionError(f"iterations is {iterations}: at least 1 is needed")
     x, y = jnp.asarray(x), jnp.asarray(y)  # not anew for each call
     optimizer = optimizer or _LBFGS
-    carry = _start(params, optimizer)
+    # optax's line search makes numbers of its own, which x64 would make float64.
+    in_float64 = bool(x.dtype == jnp.float64)
+    with enable_x64(in_float64):
+        carry = _start(params, optimizer)
     history = np.zeros(0, np.float64)
     while history.size < iterations:
         count = min(ITERATIONS_A_CALL, iterations - history.size)
-        carry, costs = _iterate(carry, x, y, count, loss, optimizer)
+        with enable_x64(in_float64):
+            carry, costs = _iterate(carry, x, y, count, loss, optimizer)
         costs = np.asarray(costs, np.float64)[:count]
         history = np.append(history, costs)
         on_progress(history.size, float(costs[-1]), carry[0])

@@ -68,7 +68,9 @@ def fit_together(
 def predict_together(
     networks: Sequence[Params], x: Inputs
 ) -> list[Float[np.ndarray, "m units_out"]]:
-    """`predict` of each network for the same x: (m, units out) of each."""
+    """`predict` of each network for the same x: (m, units out) of each. Raises `ShapeError`."""
+    if not networks:
+        raise ShapeError("networks is empty: pass one or more")
     ends = [*accumulate(layer_sizes(network)[-1] for network in networks)]
     return np.split(np.asarray(predict(side_by_side(networks), x)), ends[:-1], axis=1)
 

@@ -10,6 +10,7 @@ import jaxlab
 from jaxlab import OptionError, cross_entropy, optimize
 from jaxlab.exercises.common import answers, training_problems
 from jaxlab.exercises.ex2 import shifted
+from jaxlab.precision import enable_x64
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -148,8 +149,9 @@ def test_shifts_move_whole_images_and_lose_nothing_inside():
 
 def problems(params, digits, targets):
     return training_problems(
-        "a network", params, digits.train.x, targets, answers(params, digits.train.x)
-    )
+        "a network", params, digits.train.x, targets, answers(params, digits.train.x),
+        classifier=True,
+    )  # fmt: skip
 
 
 def test_a_good_network_has_no_problems(digits, targets):
@@ -179,6 +181,19 @@ def test_failed_training_is_noticed(digits, targets):
     assert problems(diverged, digits, targets) == [
         "a network: training diverged to NaN; try a smaller --learning-rate"
     ]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_lbfgs_keeps_its_dtype_whatever_jax_makes_of_numbers(dtype):
+    """Somebody who checks gradients has float64 switched on."""
+    rng = np.random.default_rng(0)
+    with enable_x64(True):
+        x = rng.random((50, 8)).astype(dtype)
+        y = np.eye(3, dtype=dtype)[rng.integers(0, 3, 50)]
+        params = jaxlab.initialize(0, (8, 5, 3), dtype=dtype)
+        trained = jaxlab.minimize(params, x, y, iterations=12)
+    assert {leaf.dtype for leaf in jax.tree.leaves(trained.params)} == {jnp.dtype(dtype)}
+    assert trained.history[-1] < trained.history[0]
 
 
 @pytest.mark.slow

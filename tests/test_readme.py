@@ -37,14 +37,14 @@ class Rule(NamedTuple):
 
 MINUTES = "it takes minutes"
 RULES = (
-    Rule(r"python3 -m venv .* && \.venv/bin/jaxlab (all|report)( .*)?", r"jaxlab \1\2 --quick",
+    Rule(r"python3 -m venv .* && \.venv/bin/jaxlab report( .*)?", r"jaxlab report\1 --quick",
          f"{MINUTES}, and tests of commands run an installed wheel anyway", slow=True),
     Rule(r"python3 -m venv .* && \.venv/bin/pip install -e '\.\[test\]'( && .*)?", None,
          "<!-- test command -->"),
     Rule(r"\.venv/bin/python -m pytest tests/test_backprop.py", None, "<!-- test command -->"),
     Rule(r"\.venv/bin/ruff format \. && \.venv/bin/ruff check \. && \.venv/bin/mypy", None,
          ".venv/bin/ruff format --check .\n.venv/bin/ruff check .\n.venv/bin/mypy"),
-    Rule(r"jaxlab (all|report)( .*)?", r"jaxlab \1\2 --quick", MINUTES, slow=True),
+    Rule(r"jaxlab report( .*)?", r"jaxlab report\1 --quick", MINUTES, slow=True),
     Rule(r"jaxlab ex7 (.*--mnist-dir .*)", r"jaxlab ex7 --quick --source auto \1", MINUTES),
     Rule(r"jaxlab (ex\d)( .*)?", r"jaxlab \1\2 --quick", MINUTES),
     Rule(r"jaxlab data fetch", "jaxlab data fetch --help",

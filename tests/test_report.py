@@ -10,9 +10,11 @@ import time
 import pytest
 from pypdf import PdfReader
 
+from jaxlab import statistics
 from jaxlab.convnet import checkpoints
 from jaxlab.errors import OptionError, OutputError
-from jaxlab.exercises import ex7
+from jaxlab.exercises import ex7, ex7_training
+from jaxlab.exercises.ex7_options import plain
 from jaxlab.report import command, content, document, listings, wording
 
 ALL = [f"ex{n}" for n in range(1, 8)]
@@ -239,15 +241,15 @@ def test_killed_it_goes_on_where_it_was(jaxlab, python, cache, lab, tmp_path):
 )
 def test_exercise_7_goes_on_only_with_the_run_that_is_asked_for(monkeypatch, saved, asked, goes_on):
     config, _, _ = command.exercise.parse("ex7", ex7, saved)
-    notes = json.loads(json.dumps({"config": ex7._plain(config)}))
-    monkeypatch.setattr(ex7, "saved_notes", lambda folder: notes)
+    notes = json.loads(json.dumps({"config": plain(config)}))
+    monkeypatch.setattr(ex7_training, "saved_notes", lambda folder: notes)
     ran = []
     monkeypatch.setattr(command.exercise, "run", lambda name, words, alone: ran.append(words))
     command._run("ex7", asked)
     assert ran == [[*asked, "--resume"] if goes_on else asked]
 
 
-@pytest.mark.parametrize("damage", [checkpoints.DamagedError, ex7.OtherImagesError])
+@pytest.mark.parametrize("damage", [checkpoints.DamagedError, ex7_training.OtherImagesError])
 def test_exercise_7_starts_anew_where_its_checkpoint_is_of_no_use(monkeypatch, capsys, damage):
     ran = []
 
@@ -256,13 +258,15 @@ def test_exercise_7_starts_anew_where_its_checkpoint_is_of_no_use(monkeypatch, c
         if "--resume" in words:
             raise damage("planted")
 
-    monkeypatch.setattr(ex7, "has_checkpoint", lambda config: True)
+    monkeypatch.setattr(ex7_training, "has_checkpoint", lambda config: True)
     monkeypatch.setattr(command.exercise, "run", run)
     command._run("ex7", ["--quick"])
     assert ran == [["--quick", "--resume"], ["--quick"]]
     assert "it is trained anew" in capsys.readouterr().err
     # Damaged notes are met before it is resumed.
-    monkeypatch.setattr(ex7, "has_checkpoint", lambda config: run(None, ["--resume"], False))
+    monkeypatch.setattr(
+        ex7_training, "has_checkpoint", lambda config: run(None, ["--resume"], False)
+    )
     command._run("ex7", ["--quick"])
     assert ran[-1] == ["--quick"]
 
@@ -282,6 +286,7 @@ def test_kept_results_of_other_options_are_marked(jaxlab, lab):
     # Without hyphens, at which lines break.
     assert "datadigits.matmnistdir=mnist" in pages.replace("-", "")
     assert "somewhere" not in pages
+    assert "jaxlab ex2 --out runs --quick --seed 7 --data /somewhere/digits.mat" in done.stderr
     assert not command._made_otherwise(command.Options(out=lab, seed=0), ["ex1", "ex2", "ex7"])
 
 
@@ -344,12 +349,44 @@ def test_bias_and_variance_are_told_as_they_are(lab, variance, says):
     text = " ".join(content.ex5(numbers, config)["text"]["discussion"])
     assert says in text
     assert "30 is the largest number that was tried" in text
-    assert "No other size's interval overlaps" in text
+    assert "All others are below it by more than chance" in text
     assert "Bias² falls with every larger size" in text
     numbers |= {"chosen": 20, "bias_squared": [0.2, 0.1, 0.15]}
     text = " ".join(content.ex5(numbers, config)["text"]["discussion"])
     assert "largest number that was tried" not in text
     assert "Bias² is smallest at 20 units" in text
+
+
+@pytest.mark.parametrize(
+    ("others", "told_apart"),
+    [([0.90, 0.92, 0.94], True), ([0.90, 0.93, 0.93], False), ([0.912, 0.931, 0.952], False)],
+)
+def test_sizes_are_told_apart_seed_by_seed(lab, others, told_apart):
+    numbers, config = numbers_of(lab, "ex5")
+    best = [0.911, 0.932, 0.951]  # the intervals overlap: seeds differ by more than sizes
+    rows = [statistics.over_seeds(row, 1000) for row in (others, best)]
+    numbers |= {f"{part}_accuracy": rows for part in ("train", "val", "test")}
+    numbers |= {"hidden_units": [10, 20], "chosen": 20, "bias_squared": [0.2, 0.1],
+                "variance": [0.1, 0.2]}  # fmt: skip
+    said = " ".join(content.ex5(numbers, config | {"networks": 3})["text"]["discussion"])
+    assert ("All others are below it" in said) == told_apart
+    assert ("10 hidden units are not to be told" in said) != told_apart
+
+
+def test_a_large_gradient_check_says_where_it_looked(lab):
+    numbers, config = numbers_of(lab, "ex1")
+    assert content.ex1(numbers, config)["values"]["where"] == "over all 105 parameters"
+    blocks = {name: block | {"directions": 1} for name, block in numbers["blocks"].items()}
+    said = content.ex1(numbers | {"blocks": blocks}, config)
+    assert said["values"]["where"].startswith("along 1 random direction of each block")
+    assert [row[2] for row in said["tables"]["blocks"]][1:] == ["1 direction"] * 4
+
+
+@pytest.mark.parametrize(("changes", "says"), [({}, "no preset's"), ({"channels": [24, 48, 96, 96],
+    "epochs": 12.0, "batch_size": 128, "limit": None}, "preset cpu")])  # fmt: skip
+def test_settings_are_called_chosen_only_where_they_were(lab, changes, says):
+    numbers, config = numbers_of(lab, "ex7")
+    assert says in content.ex7(numbers, config | changes)["values"]["chosen_by"]
 
 
 def test_small_mnist_is_known_by_what_served_the_images_not_by_a_name_in_their_source(lab):
@@ -369,7 +406,6 @@ def test_small_mnist_is_known_by_what_served_the_images_not_by_a_name_in_their_s
 def test_a_setting_that_an_earlier_version_did_not_have_is_left_out(lab):
     numbers, config = numbers_of(lab, "ex7")
     every = content.ex7(numbers, config)["tables"]["settings"]
-    assert len(every) == 14
     del config["batch_norm_momentum"]
     every.remove(["batch norm momentum", "0.98"])
     assert content.ex7(numbers, config)["tables"]["settings"] == every

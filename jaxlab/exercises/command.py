@@ -14,6 +14,7 @@ import tyro
 
 from jaxlab import results, terminal
 from jaxlab.compilation import use_compilation_cache
+from jaxlab.errors import OutputError
 
 MOST_WARNINGS = 4
 
@@ -34,12 +35,17 @@ def run(name: str, options: Sequence[str], *, alone: bool = True) -> int:
     alone: whether to say what could be run next.
     """
     module = _load(name)
+    from jaxlab.precision import enable_x64
+
     config, out, quick = parse(name, module, options)
     results.check_writable(out)
     if (out / name).exists():
         results.check_writable(out / name)
+    if quick and alone and _is_full(out, name):
+        terminal.warn(f"this smoke run takes the place of the full result in {out / name}")
     start = time.perf_counter()
-    result = module.run(config)
+    with enable_x64(False):  # training is in float32, whatever JAX_ENABLE_X64 says
+        result = module.run(config)
     seconds = time.perf_counter() - start
     if _is_helper():
         return 0
@@ -57,7 +63,7 @@ def run(name: str, options: Sequence[str], *, alone: bool = True) -> int:
         more = len(result.problems) - MOST_WARNINGS
         terminal.warn(f"and {more} more, under problems in {folder / 'result.json'}")
     if alone:
-        terminal.say(f"next: jaxlab report{_given(out)} writes the report, and runs what it lacks")
+        terminal.say(f"next: jaxlab report{given(out)} writes the report, and runs what it lacks")
     return 0
 
 
@@ -80,9 +86,17 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-def _given(out: Path) -> str:
+def given(out: Path) -> str:
     """The option that names OUT, where that is not the default."""
     return "" if out == Output.out else f" --out {shlex.quote(str(out))}"
+
+
+def _is_full(out: Path, name: str) -> bool:
+    try:
+        record = results.load(out, name)
+    except OutputError:
+        return False
+    return record is not None and not record["quick"]
 
 
 def _is_helper() -> bool:

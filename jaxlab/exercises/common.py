@@ -131,10 +131,21 @@ def train_together(
     seed: int,
     on_progress: Callable[[int, float, Params], None] = lambda step, J, params: None,
 ) -> list[Params]:
-    """Trains each network as `train` would, with mini-batches all in one compiled program."""
+    """Trains each network as `train` would, with mini-batches all in one compiled program.
+
+    on_progress: as that of `fit_together`; with L-BFGS it hears of each network in turn.
+    """
     if config.method == "lbfgs":
         # A line search takes one step for all parameters, so each network needs its own.
-        return [train(config, network, x, y, seed=seed).params for network in networks]
+        def each(n: int) -> Callable[[int, float, Params], None]:
+            return lambda step, J, params: on_progress(
+                (n * config.steps + step) // len(networks), J, params
+            )
+
+        return [
+            train(config, network, x, y, seed=seed, on_progress=each(n)).params
+            for n, network in enumerate(networks)
+        ]
     return fit_together(
         networks,
         x,
@@ -202,12 +213,15 @@ def training_problems(
     x: Float[np.ndarray, "m pixels"],
     y: Float[np.ndarray, "m units"],
     answer: Float[np.ndarray, "m units"],
+    *,
+    classifier: bool,
 ) -> list[str]:
     """What is wrong with a trained network, each in a sentence; empty if nothing was found.
 
     Looks for the ways in which training fails without an error: parameters or answers that are no
     numbers, no better than the same answer to every example, a class that is never answered, and
-    hidden units that do the same for every example. answer: the network's answers to x.
+    hidden units that do the same for every example. answer: the network's answers to x. classifier:
+    y holds one-hot labels; else it is x, for an autoencoder.
     """
     numbers = (answer, *(leaf for layer in params for leaf in layer))
     if not all(np.isfinite(leaf).all() for leaf in numbers):
@@ -215,22 +229,21 @@ def training_problems(
     if len(x) == 1:
         return [f"{name}: trained on a single image, of which nothing general can be learned"]
     problems = []
-    is_classifier = answer.shape != x.shape
     reached, same = (((y - a) ** 2).sum(axis=1).mean() / 2 for a in (answer, y.mean(axis=0)))
-    by_chance = y.mean(axis=0).max() if is_classifier else 1.0
+    by_chance = y.mean(axis=0).max() if classifier else 1.0
     if reached > 1.05 * same:
         problems.append(
-            f"{name}: worse than the same answer to every example (squared error {reached:.3g} "
+            f"{name}: worse than the same answer to every example (½ squared error {reached:.3g} "
             f"against {same:.3g}); try a smaller --learning-rate"
         )
     elif reached > 0.95 * same and (
-        not is_classifier or accuracy(answer, y.argmax(axis=1)) < 1.5 * by_chance
+        not classifier or accuracy(answer, y.argmax(axis=1)) < 1.5 * by_chance
     ):
         problems.append(
-            f"{name}: next to nothing was learned: squared error {reached:.3g}, and {same:.3g} for "
+            f"{name}: next to nothing was learned: ½ squared error {reached:.3g}, {same:.3g} for "
             "the same answer to every example; train longer, or with another --learning-rate"
         )
-    if is_classifier:
+    if classifier:
         never = np.setdiff1d(y.argmax(axis=1), answer.argmax(axis=1))
         stuck = [int(digit) for digit in never if answer[:, digit].max() < 0.05]
         if stuck:
@@ -240,8 +253,8 @@ def training_problems(
             )
         elif never.size:
             problems.append(
-                f"{name}: never answers {_listed(never)}, even to a training image; use more "
-                "hidden units, or train longer"
+                f"{name}: never answers {_listed(never)}, even to a training image; "
+                f"{'use more hidden units, or ' * (len(params) > 1)}train longer"
             )
     if len(params) > 1:
         W, b = map(np.asarray, params[0])

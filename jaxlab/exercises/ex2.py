@@ -5,7 +5,7 @@ images of small MNIST. Several networks are trained, each from its own seed, so 
 accuracy comes with an interval.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -55,6 +55,8 @@ def run(config: Config) -> Result:
     """Trains the networks and evaluates each on the training, validation and test images."""
     if config.hidden < 1 or config.networks < 1 or config.shift < 0:
         raise OptionError("hidden and networks must be at least 1, shift at least 0")
+    if config.method == "lbfgs":  # sees each image as it is
+        config = replace(config, shift=0)
     digits = load(config)
     if config.shift >= digits.side // 2:
         raise OptionError(
@@ -72,7 +74,9 @@ def run(config: Config) -> Result:
     problems, targets = [*digits.oddities], one_hot(digits.train.y)
     for n, (network, answer) in enumerate(zip(trained, given, strict=True)):
         name, x = f"network {n + 1} (seed {config.seed + n})", digits.train.x
-        problems += training_problems(name, network.params, x, targets, answer[where["train"]])
+        problems += training_problems(
+            name, network.params, x, targets, answer[where["train"]], classifier=True
+        )
     # The figures show the network that a user would keep: the best on the validation images.
     best = int(np.argmax(accuracies["val"]))
     answer = given[best][where["test"]].argmax(axis=1)
@@ -91,7 +95,7 @@ def run(config: Config) -> Result:
         config=config,
         numbers=numbers,
         figures={
-            "learning_curves": _learning_curves(config, trained),
+            "learning_curves": _learning_curves(config, digits, trained),
             "confusion": figures.confusion(numbers["confusion"]),
             "misclassified": figures.digits(
                 digits.test.x[wrong],
@@ -158,14 +162,16 @@ def train_one(config: Config, digits: Digits, n: int, advance) -> Network:
     return Network(params, history, at, training, validation)
 
 
-def _learning_curves(config: Config, trained: list[Network]):
+def _learning_curves(config: Config, digits: Digits, trained: list[Network]):
     # Full-batch training may end early, each network at its own time.
     steps = min(len(network.history) for network in trained)
     looks = min(len(network.at) for network in trained)
+    half = min(len(digits.train.y), len(digits.validation.y))
+    shown = f", {half:,} images" if half < len(digits.train.y) else ""
     return figures.learning_curves(
         np.array([network.history[:steps] for network in trained]),
         {
-            "training": np.array([network.training[:looks] for network in trained]),
+            f"training{shown}": np.array([network.training[:looks] for network in trained]),
             "validation": np.array([network.validation[:looks] for network in trained]),
         },
         trained[0].at[:looks],

@@ -115,16 +115,21 @@ def search(config: Config, digits: Digits, pca: Components) -> Search:
                 }
             )
             name += f", {updates:,} iterations"
-            problems.extend(training_problems(name, params, x, x, answer[where["train"]]))
+            problems.extend(
+                training_problems(name, params, x, x, answer[where["train"]], classifier=False)
+            )
             return params
 
         by_size = {hidden: trained(hidden, config.steps) for hidden in sizes}
-        # Not the first of all where that one diverged: no number compares with NaN.
-        best = min(rows, key=lambda row: np.nan_to_num(row["val_mse"], nan=np.inf))
+
+        def error(row: dict[str, Any]) -> float:  # of one that diverged: above all others
+            return float(np.nan_to_num(row["val_mse"], nan=np.inf))
+
+        best = min(rows, key=error)
         chosen = by_size[best["hidden_units"]]
         for length in shorter:
             params = trained(best["hidden_units"], length)
-            if rows[-1]["val_mse"] < best["val_mse"]:
+            if error(rows[-1]) < error(best):
                 best, chosen = rows[-1], params
     return Search(rows, by_size, best, chosen, problems)
 

@@ -111,7 +111,9 @@ def train_all(config: Config, digits: Digits) -> Trained:
             for hidden, params, answer in zip(sizes, networks, given, strict=True):
                 name = f"{hidden} hidden units, seed {seed}, {which}"
                 seen = answer[where["train"]][rows]
-                problems.extend(training_problems(name, params, x[rows], targets[rows], seen))
+                problems.extend(
+                    training_problems(name, params, x[rows], targets[rows], seen, classifier=True)
+                )
             return given
 
         seeds, everything = range(config.seed, config.seed + runs), np.arange(len(x))

@@ -162,7 +162,7 @@ def autoencoder(config, digits: Digits, hidden: int, advance) -> tuple[Params, l
     """An autoencoder trained to reconstruct the training images, and what went wrong in that."""
     x, name = digits.train.x, f"autoencoder of {hidden}"
     params, _ = train_autoencoder(config, x, hidden, name, advance)
-    return params, training_problems(name, params, x, x, answers(params, x))
+    return params, training_problems(name, params, x, x, answers(params, x), classifier=False)
 
 
 def encode(params: Params, x: np.ndarray) -> np.ndarray:
@@ -216,8 +216,9 @@ def softmax_classifier(config, digits: Digits, features, name: str, advance) -> 
         )
     answer = best["answer"]
     problems = training_problems(
-        f"softmax on {name}", best["params"], x[where["train"]], targets, answer[where["train"]]
-    )
+        f"softmax on {name}", best["params"], x[where["train"]], targets,
+        answer[where["train"]], classifier=True,
+    )  # fmt: skip
     return Classifier(
         best["iterations"], best["val_accuracy"], answer[where["test"]].argmax(axis=1), problems
     )
@@ -253,12 +254,14 @@ def discussion(numbers: dict, failed: int = 0) -> list[str]:
             "At the 5 % level that is no significant difference: whether the autoencoder helps "
             "cannot be told from these images."
         )
-    kinds = {"better than": [], "worse than": [], "as well as": []}  # type: dict[str, list[str]]
+    kinds = {"more than": [], "less than": [], "as much as": []}  # type: dict[str, list[str]]
     for hidden, a in by_size.items():
         gain = a["mean"] - raw["mean"]
-        kind = "better than" if gain > 0 else "worse than" if gain < 0 else "as well as"
+        kind = "more than" if gain > 0 else "less than" if gain < 0 else "as much as"
         kinds[kind].append(str(hidden))
-    groups = [f"{', '.join(units)} do {kind} raw pixels" for kind, units in kinds.items() if units]
+    groups = [
+        f"{', '.join(units)} reach {kind} raw pixels" for kind, units in kinds.items() if units
+    ]
     sentences.append(f"By number of hidden units, on the test images: {'; '.join(groups)}.")
     if failed:
         sentences.append(

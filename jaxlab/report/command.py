@@ -57,12 +57,12 @@ def run(arguments: Sequence[str]) -> int:
     there = [name for name in names if name not in missing]
     if there:
         terminal.say(
-            f"kept from before: {_named(there)} (to run one again: jaxlab {there[0]} --out "
-            f"{options.out})"
+            f"kept from before: {_named(there)} (to run one again: jaxlab {there[0]}"
+            f"{exercise.given(options.out)})"
         )
     others = _made_otherwise(options, there)
-    for mark in others:
-        terminal.warn(mark)
+    for mark, again in others.items():
+        terminal.warn(f"{mark} To run it again: {again}")
     for n, name in enumerate(missing, start=1):
         terminal.say(f"\n--- {n} of {len(missing)}: exercise {name[2:]} ---")
         _run(name, _options_of(options, name))
@@ -120,9 +120,12 @@ def _has_result(options: Options, name: str) -> bool:
     return record is not None and (options.quick or not record.get("quick"))
 
 
-def _made_otherwise(options: Options, kept: list[str]) -> list[str]:
-    """Where a result that is kept was made with other options than are given now, a sentence."""
-    found = []
+def _made_otherwise(options: Options, kept: list[str]) -> dict[str, str]:
+    """Where a result that is kept was made with other options than are given now, a sentence.
+
+    And what to run for one that was made with them.
+    """
+    found = {}
     for name in kept:
         record = results.load(options.out, name) or {}
         for option, value in _given(options, name).items():
@@ -135,11 +138,12 @@ def _made_otherwise(options: Options, kept: list[str]) -> list[str]:
             if not same:
                 flag = f"--{option.replace('_', '-')}"
                 run = f"without {flag}" if made is None else f"with {flag} {Path(str(made)).name}"
-                asked = Path(str(value)).name
-                found.append(
-                    f"Exercise {name[2:]} is kept from a run {run}: {flag} {asked} does not count "
-                    f"for it. jaxlab {name} {flag} {asked} runs it again."
+                mark = (
+                    f"Exercise {name[2:]} is kept from a run {run}: {flag} "
+                    f"{Path(str(value)).name} does not count for it."
                 )
+                words = shlex.join(_options_of(options, name))
+                found[mark] = f"jaxlab {name} {words}"
     return found
 
 
@@ -179,14 +183,14 @@ def _without_folders(arguments: Sequence[str]) -> list[str]:
 def _run(name: str, words: list[str]) -> None:
     if name == "ex7":
         from jaxlab.convnet.checkpoints import DamagedError
-        from jaxlab.exercises import ex7
+        from jaxlab.exercises import ex7, ex7_training
 
         config, _, _ = exercise.parse(name, ex7, words)
         try:
-            if ex7.has_checkpoint(config):
+            if ex7_training.has_checkpoint(config):
                 exercise.run(name, [*words, "--resume"], alone=False)
                 return
-        except (DamagedError, ex7.OtherImagesError) as error:
+        except (DamagedError, ex7_training.OtherImagesError) as error:
             why = "damaged" if isinstance(error, DamagedError) else "of other images"
             terminal.warn(f"the checkpoint of exercise 7 is {why}: it is trained anew")
     exercise.run(name, words, alone=False)

@@ -10,8 +10,10 @@ Each function takes the `numbers` and the `config` of a result.json and returns
 The pages themselves, typst/ex1.typ to ex7.typ, hold what is true of every run.
 """
 
+import dataclasses
 import math
 import re
+import statistics
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ def ex1(numbers: Numbers, config: Numbers) -> Content:
         "values": {
             "network": "-".join(map(str, sizes)),
             "examples": f"{config['examples']:,}",
-            "parameters": f"{_parameters(numbers):,}",
+            "where": _where(numbers),
             "diff": scientific(numbers["diff_finite_difference"]),
         },
     }
@@ -48,15 +50,17 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
     test, train = entries["test"], entries["train"]
     gap = 100 * (train["mean"] - test["mean"])
     wrong = round((1 - test["mean"]) * test["examples"])
+    several = config["networks"] > 1
     text = [
-        f"On average {wrong:,} of {test['examples']:,} test images are misclassified. The training "
-        f"images do {abs(gap):.2f} points {'better' if gap > 0 else 'worse'} than the test images"
+        f"{'On average ' if several else ''}{wrong:,} of {test['examples']:,} test images are "
+        f"misclassified. The training images do {abs(gap):.2f} points "
+        f"{'better' if gap > 0 else 'worse'} than the test images"
         + (
             ", which the network has not seen: that much is overfitting."
             if gap > 0.5
             else ": there is hardly any overfitting."
         ),
-        *_most_confused(numbers["confusion"]),
+        *_most_confused(numbers["confusion"], several),
     ]
     if len(test["per_seed"]) > 1:
         low, high = min(test["per_seed"]), max(test["per_seed"])
@@ -71,8 +75,10 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
         "tables": {"accuracies": _accuracies(entries)},
         "text": {"discussion": text},
         "values": {
-            "hidden": config["hidden"],
+            "hidden": counted(config["hidden"], "hidden unit"),
             "networks": counted(config["networks"], "network"),
+            "starts": "different random starts" if several else "a random start",
+            "bands": "; bands span the networks" if several else "",
             "shown": numbers["shown_network"],
             "train": percent(entries["train"]),
             "val": percent(entries["val"]),
@@ -94,6 +100,7 @@ def ex3(numbers: Numbers, config: Numbers) -> Content:
         },
         "values": {
             "network": "-".join(map(str, sizes)),
+            "where": _where(numbers),
             "digits": "-".join(map(str, digits["sizes"])),
             "examples": f"{config['examples']:,}",
             "checked": f"{sum(b['checked'] for b in digits['blocks'].values()):,}",
@@ -128,8 +135,8 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
         if all(b < a for a, b in pairwise(errors)):
             text.append(
                 "Each larger autoencoder reconstructs better: the code of "
-                f"{trained[-1]} numbers an image has {errors[0] / errors[-1]:.1f} times less "
-                f"error than that of {trained[0]}."
+                f"{trained[-1]} numbers an image leaves {100 * errors[-1] / errors[0]:.0f} % of "
+                f"the error of that of {trained[0]}."
             )
         else:
             best = trained[errors.index(min(errors))]
@@ -184,7 +191,8 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
             "test_mse": fixed(numbers["test_mse"], 5),
             "pca_test_mse": fixed(numbers["pca_test_mse"], 5),
             "examples": f"{numbers['examples']:,}",
-            "tried": listed(sizes),
+            "tried": f"{listed(sizes)} hidden unit{'' if sizes == [1] else 's'}",
+            "lengths": len(of_chosen) > 1,
         },
     }
 
@@ -195,20 +203,22 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
     i = sizes.index(chosen)
     bias, variance = numbers["bias_squared"], numbers["variance"]
     diverged = [s for s, b, v in zip(sizes, bias, variance, strict=True) if None in (b, v)]
-    low = accuracies["val"][i]["ci95"][0]
     as_good = [
         size
         for size, entry in zip(sizes, accuracies["val"], strict=True)
-        if entry["ci95"][1] >= low and size != chosen
+        if size != chosen and _not_told_apart(accuracies["val"][i], entry)
     ]
+    how = "the 95 % intervals overlap"
+    if config["networks"] > 1:
+        how = "by Student's t for the differences seed by seed, at the 5 % level"
     text = [
         f"Of {counted(len(sizes), 'size')}, {chosen} hidden units have the highest mean accuracy "
         f"on the validation images. "
         + (
-            f"The intervals of {listed(as_good)} hidden units overlap with its own: these images "
-            "do not tell them apart."
+            f"The accuracies with {listed(as_good)} hidden units are not to be told from its own: "
+            f"{how}."
             if as_good
-            else "No other size's interval overlaps with its own."
+            else f"All others are below it by more than chance: {how}."
         )
         + (
             f" {chosen} is the largest number that was tried: more might do better still."
@@ -234,10 +244,7 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
     rows = [heading] + [
         [
             f"{size}{' (chosen)' if size == chosen else ''}",
-            *(
-                f"{100 * accuracies[part][n]['mean']:.2f} ± {_half_width(accuracies[part][n])}"
-                for part in PARTS
-            ),
+            *(_with_interval(accuracies[part][n]) for part in PARTS),
             fixed(bias[n], 4),
             fixed(variance[n], 4),
         ]
@@ -252,7 +259,8 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
         "values": {
             "sizes": listed(sizes),
             "chosen": chosen,
-            "networks": counted(config["networks"], "network"),
+            "networks": counted(config["networks"], "network")
+            + (" was" if config["networks"] == 1 else " were"),
             "resamples": config["resamples"],
             "test": percent(test),
         },
@@ -277,7 +285,8 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
     how = _how_trained(config)
     return {
         "answer": f"raw pixels {percent(raw)}, {chosen} autoencoder features "
-        f"{percent(features[chosen])} (McNemar's\u00a0p\u00a0=\u00a0{numbers['p_value']:#.2g})",
+        f"{percent(features[chosen])} (McNemar's\u00a0p\u00a0=\u00a0"
+        f"{scientific(numbers['p_value'])})",
         "tables": {"accuracies": rows, "blocks": _blocks(check)},
         "text": {"discussion": numbers["discussion"], "check": _gradient_discussion(check)},
         "values": {
@@ -315,11 +324,14 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
         "values": {
             "channels": channels,
             "parameters": f"{numbers['parameters']:,}",
-            "epochs": f"{numbers['epochs']:g}",
+            "epochs": f"{numbers['epochs']:g} epoch{'' if numbers['epochs'] == 1 else 's'}",
+            "rises": config.get("warm_up", 1) > 0,
             "train": f"{numbers['examples']['train']:,}",
             "test": f"{numbers['examples']['test']:,}",
             "source": _without_folder(numbers["source"]),
             "smoothed": config["label_smoothing"] > 0,
+            "full": config.get("resolution") == "full",
+            "chosen_by": _chosen_by(config),
             "small": small,
             "accuracy": percent(test),
             "interval": interval(test),
@@ -331,6 +343,20 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "wrong": f"{round((1 - test['mean']) * test['examples']):,}",
         },
     }
+
+
+def _chosen_by(config: Numbers) -> str:
+    """How the settings of exercise 7 were come by: those of a preset were compared."""
+    from jaxlab.convnet.presets import PRESETS
+
+    for name, recipe in PRESETS.items():
+        own = dataclasses.asdict(recipe)
+        if all(_setting(config.get(setting)) == _setting(own[setting]) for setting in own):
+            return (
+                f"They are those of the preset {name}, which was chosen by the accuracy on 10,000 "
+                "training images that were held out for it (scripts/convnet_recipes.py)."
+            )
+    return "They are no preset's: nothing here says how well others would do."
 
 
 CONTENT = {"ex1": ex1, "ex2": ex2, "ex3": ex3, "ex4": ex4, "ex5": ex5, "ex6": ex6, "ex7": ex7}
@@ -374,8 +400,23 @@ def _is_known(row: Numbers) -> bool:
 
 
 def _checked(block: Numbers) -> str:
+    """In how many places; where central differences were taken along directions, along how many."""
+    if "directions" in block:
+        return counted(block["directions"], "direction")
     size = _size(block)
-    return "all" if block["checked"] == size else f"{block['checked']} of {size:,}"
+    return "all" if block["checked"] == size else f"{block['checked']:,} of {size:,}"
+
+
+def _where(check: Numbers) -> str:
+    """Where the witnesses looked: everywhere, but in large networks."""
+    total = f"all {_parameters(check):,} parameters"
+    along = max((block.get("directions", 0) for block in check["blocks"].values()), default=0)
+    if not along:
+        return f"over {total}"
+    return (
+        f"along {counted(along, 'random direction')} of each block (jax.grad was compared at "
+        f"{total})"
+    )
 
 
 def _gradient_discussion(check: Numbers) -> list[str]:
@@ -426,7 +467,7 @@ def _accuracies(entries: dict[str, Numbers]) -> list[list[str]]:
     return rows
 
 
-def _most_confused(confusion: list[list[int]]) -> list[str]:
+def _most_confused(confusion: list[list[int]], several: bool) -> list[str]:
     """The most frequent mistake, in a sentence; nothing where there is none."""
     mistakes = [
         (count, digit, taken_for)
@@ -443,7 +484,20 @@ def _most_confused(confusion: list[list[int]]) -> list[str]:
     else:
         total = sum(confusion[max(mistakes)[1]])
         what = f"The most frequent mistake takes {takes[0]} ({most} of {total:,}"
-    return [f"{what}; the network shown is the one that did best on the validation images)."]
+    best = "; the network shown is the one that did best on the validation images" * several
+    return [f"{what}{best})."]
+
+
+def _not_told_apart(one: Numbers, other: Numbers) -> bool:
+    """Whether accuracies of networks from the same seeds may differ by chance alone."""
+    differences = [a - b for a, b in zip(one["per_seed"], other["per_seed"], strict=True)]
+    n = len(differences)
+    if n == 1:
+        return other["ci95"][1] >= one["ci95"][0]
+    from scipy.special import stdtrit
+
+    half = stdtrit(n - 1, 0.975) * statistics.stdev(differences) / n**0.5
+    return bool(abs(statistics.fmean(differences)) <= half)
 
 
 def _trade_off(bias: list[float], variance: list[float], sizes: list[int]) -> str:
@@ -456,12 +510,11 @@ def _trade_off(bias: list[float], variance: list[float], sizes: list[int]) -> st
     else:
         falls = f"Bias² is smallest at {sizes[bias.index(min(bias))]} units"
     if peak == len(variance) - 1:
-        moves = "variance is largest at the largest size, as the textbook has it"
+        moves = "variance is largest at the largest size"
     elif peak == 0:
         moves = (
             "variance is largest at the smallest size and smallest at "
-            f"{sizes[variance.index(min(variance))]} units: these networks are small beside the "
-            "training set, so that on the whole more units make them steadier"
+            f"{sizes[variance.index(min(variance))]} units"
         )
     else:
         moves = f"variance is largest at {sizes[peak]} units"
@@ -499,9 +552,12 @@ def _how_trained(config: Numbers) -> str:
     )
 
 
-def _half_width(entry: Numbers) -> str:
+def _with_interval(entry: Numbers) -> str:
+    """'96.9 ± 0.3' in percent; both ends where the interval stops at 0 or at 100 %."""
     low, high = entry["ci95"]
-    return f"{50 * (high - low):.2f}"
+    if low == 0 or high == 1:
+        return f"{100 * entry['mean']:.2f} ({100 * low:.0f} to {100 * high:.0f})"
+    return f"{100 * entry['mean']:.2f} ± {50 * (high - low):.2f}"
 
 
 def _parameters(check: Numbers) -> int:

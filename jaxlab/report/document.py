@@ -12,7 +12,7 @@ from jaxlab import results, writing
 from jaxlab.errors import OutputError
 from jaxlab.report import listings
 from jaxlab.report.content import CONTENT
-from jaxlab.report.wording import duration, listed
+from jaxlab.report.wording import counted, duration, listed
 
 TEMPLATE = Path(__file__).parent / "typst"
 QUESTIONS = {
@@ -39,6 +39,8 @@ CHECKLIST = (
     ("7.1", "Discussion of the network and its settings", "ex7-discussion"),
 )
 # Where a run takes its files from and leaves them: nothing that changes its numbers.
+# Of problems, before the rest is a number.
+MOST_MARKS = 4
 PATHS = {"checkpoints", "mnist_dir", "tfds_manual_dir", "checkpoint_seconds", "resume", "evaluate"}
 
 
@@ -157,7 +159,9 @@ def _exercise(name: str, record: dict[str, Any]) -> dict[str, Any]:
 
 def _marks(record: dict[str, Any]) -> list[str]:
     """What a reader must know before believing one exercise's numbers."""
-    marks = list(record["problems"])
+    marks = record["problems"][:MOST_MARKS]
+    if (more := len(record["problems"]) - MOST_MARKS) > 0:
+        marks.append(f"And {counted(more, 'more problem')}, in {record['exercise']}/result.json.")
     if record["quick"]:
         marks.insert(0, "This is a smoke run (--quick): its numbers mean nothing.")
     return marks

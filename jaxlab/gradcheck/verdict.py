@@ -71,7 +71,7 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
     answers = first = _first_answers(
         plan, problem.spans, partial(_ask, problem, plan, exact, advance)
     )
-    if not g.any() and not any(n.any() for one in answers for n in one.theirs.values()):
+    if not g.any() and _changes_nowhere(problem, plan, answers):
         raise CheckError(
             f"J is {J0:g} wherever it was looked at and its gradient is zero, so nothing can be "
             "checked: is the function finished? Else check at other parameters, where units are "
@@ -155,6 +155,15 @@ def _ask(problem: Problem, plan: Plan, exact, advance, moves, two_point=False) -
         plan.precision, problem.J0, complex_step=plan.complex_step and not two_point,
         two_point=two_point, advance=advance,
     )  # fmt: skip
+
+
+def _changes_nowhere(problem: Problem, plan: Plan, answers: list[Testimony]) -> bool:
+    """Whether every derivative is zero, and not because θ is at a minimum of J."""
+    if any(n.any() for one in answers for n in one.theirs.values()):
+        return False
+    away = np.array([plan.precision.step])
+    costs = numerical.costs_along(problem.J, problem.theta, problem.data, plan.directions[:1], away)
+    return bool(costs[0, 0] == problem.J0)
 
 
 def _block(

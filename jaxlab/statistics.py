@@ -21,9 +21,7 @@ def over_seeds(accuracies: Sequence[float], examples: int) -> dict[str, Any]:
     if n == 1:
         low, high = wilson(round(mean * examples), examples)
     else:
-        from scipy.special import stdtrit
-
-        half = float(stdtrit(n - 1, 0.975)) * float(np.std(accuracies, ddof=1)) / n**0.5
+        half = half_width(accuracies)
         low, high = max(mean - half, 0.0), min(mean + half, 1.0)
     return {
         "mean": mean,
@@ -31,6 +29,14 @@ def over_seeds(accuracies: Sequence[float], examples: int) -> dict[str, Any]:
         "per_seed": [float(a) for a in accuracies],
         "examples": examples,
     }
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Of Student's 95 % interval of the mean of two or more values."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    return float(stdtrit(n - 1, 0.975)) * float(np.std(values, ddof=1)) / n**0.5
 
 
 def wilson(right: int, examples: int) -> tuple[float, float]:

@@ -13,12 +13,12 @@ The pages themselves, typst/ex1.typ to ex7.typ, hold what is true of every run.
 import dataclasses
 import math
 import re
-import statistics
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from jaxlab.report.wording import counted, fixed, interval, listed, percent, scientific
+from jaxlab.statistics import half_width
 
 Numbers = dict[str, Any]
 Content = dict[str, Any]
@@ -208,17 +208,17 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
         for size, entry in zip(sizes, accuracies["val"], strict=True)
         if size != chosen and _not_told_apart(accuracies["val"][i], entry)
     ]
-    how = "the 95 % intervals overlap"
+    how = "judged by their 95 % intervals"
     if config["networks"] > 1:
-        how = "by Student's t for the differences seed by seed, at the 5 % level"
+        how = "judged by Student's t of the differences seed by seed, at the 5 % level"
     text = [
         f"Of {counted(len(sizes), 'size')}, {chosen} hidden units have the highest mean accuracy "
         f"on the validation images. "
         + (
-            f"The accuracies with {listed(as_good)} hidden units are not to be told from its own: "
+            f"The accuracies with {listed(as_good)} hidden units are not to be told from its own, "
             f"{how}."
             if as_good
-            else f"All others are below it by more than chance: {how}."
+            else f"All others are below it by more than chance, {how}."
         )
         + (
             f" {chosen} is the largest number that was tried: more might do better still."
@@ -491,13 +491,9 @@ def _most_confused(confusion: list[list[int]], several: bool) -> list[str]:
 def _not_told_apart(one: Numbers, other: Numbers) -> bool:
     """Whether accuracies of networks from the same seeds may differ by chance alone."""
     differences = [a - b for a, b in zip(one["per_seed"], other["per_seed"], strict=True)]
-    n = len(differences)
-    if n == 1:
+    if len(differences) == 1:
         return other["ci95"][1] >= one["ci95"][0]
-    from scipy.special import stdtrit
-
-    half = stdtrit(n - 1, 0.975) * statistics.stdev(differences) / n**0.5
-    return bool(abs(statistics.fmean(differences)) <= half)
+    return abs(sum(differences) / len(differences)) <= half_width(differences)
 
 
 def _trade_off(bias: list[float], variance: list[float], sizes: list[int]) -> str:

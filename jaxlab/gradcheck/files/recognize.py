@@ -3,13 +3,14 @@
 Found out by comparing costs at random parameters: J is a fingerprint that needs no gradient.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from jaxlab.errors import CheckError
+from jaxlab.gradcheck.factors import snap
 from jaxlab.gradcheck.files.calls import Call, Options, calls
 from jaxlab.gradcheck.files.child import HOPELESS, TO_ITS_END
 from jaxlab.gradcheck.files.layouts import Layout, in_order, leaves, raw_leaves
@@ -78,11 +79,7 @@ def recognise(call: Call, options: Options) -> Recognised | None:
     dtype = call.dtype
     tolerance = COST_TOLERANCE[dtype]
     hidden = ("sigmoid", "tanh", "relu") if len(call.sizes) > 2 else ("sigmoid",)
-    for layout in call.form.layouts:
-        try:
-            points = [layout.unpack(point) for point in call.points]
-        except ValueError:
-            continue
+    for layout, points in _layouts(call):
         for loss in [options.cost] if options.cost else LOSSES:
             for activation in hidden:
                 found = _fit(J, points, call, Network(loss, activation), layout, tolerance)
@@ -91,15 +88,20 @@ def recognise(call: Call, options: Options) -> Recognised | None:
     return _recognise_sparse(J, call, options, tolerance)
 
 
+def _layouts(call: Call) -> Iterator[tuple[Layout, list[Params]]]:
+    """Those that fit the parameters, and the layers at every point by each."""
+    for layout in call.form.layouts:
+        try:
+            yield layout, [layout.unpack(point) for point in call.points]
+        except ValueError:
+            continue
+
+
 def _recognise_sparse(J, call: Call, options: Options, tolerance) -> Recognised | None:
     """The same for a cost with a penalty on the means of hidden sigmoid units."""
     if len(call.sizes) < 3 or (call.rho is None and call.labels != "none"):
         return None
-    for layout in call.form.layouts:
-        try:
-            points = [layout.unpack(point) for point in call.points]
-        except ValueError:
-            continue
+    for layout, points in _layouts(call):
         for loss in [options.cost] if options.cost else LOSSES:
             for rho in RHOS if call.rho is None else (call.rho,):
                 network = Network(loss, rho=rho, beta=1.0)
@@ -148,14 +150,8 @@ def _fit(J, points, call: Call, network: Network, layout: Layout, tolerance) -> 
         return Network(network.loss, network.hidden, factor, decay)
     if abs(solution[-1]) * scale[-1] <= 1e3 * tolerance * size:
         return None
-    beta = _written(float(solution[-1]), 1e4 * tolerance)
+    beta = snap(float(solution[-1]))
     return Network(network.loss, network.hidden, factor, decay, network.rho, beta)
-
-
-def _written(value: float, tolerance: float) -> float:
-    """The number of few digits that a value is, else itself."""
-    short = float(f"{value:.4g}")
-    return short if abs(short - value) <= tolerance * abs(value) else value
 
 
 def _exact(value: float, call: Call, tolerance: float) -> float:

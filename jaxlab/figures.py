@@ -131,7 +131,7 @@ def learning_curves(
     ):
         _band(right, np.asarray(at), 100 * values, colour, name, line)
     # The first of many steps would flatten all that follows.
-    first = min(2, len(at) // 4)
+    first = min(2, len(at) // 8)
     low = 100 * min(float(values[:, first:].min()) for values in accuracies.values())
     room = 0.05 * (100 - low) + 0.1
     right.set(xlabel=step, ylabel="accuracy, %", ylim=(low - room, 100 + room / 2))

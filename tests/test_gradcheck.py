@@ -232,6 +232,29 @@ def test_where_the_derivative_is_not_finite_nothing_is_called_right():
         check_gradients(jaxlab.cost_and_grad, params, x, y, cost=jaxlab.cost)
 
 
+def test_a_gradient_of_zero_is_checked_wherever_J_can_change():
+    params, (x, y) = random_params(0, (3, 2, 2)), batch(0, 4, 3, 2)
+    # σ(±1000) is 0 or 1 to the last bit, and so is every derivative 0.
+    saturated = tuple(Layer(1000 * layer.W, 1000 + 0 * layer.b) for layer in params)
+    check = check_gradients(jaxlab.cost_and_grad, saturated, x, y, cost=jaxlab.cost)
+    assert check
+    assert "zero in every place (saturated or dead units" in str(check)
+
+    minimum = check_gradients(lambda w, x: (w**2, 2 * w), np.array(0.0), x)
+    assert minimum, str(minimum)
+
+    def unfinished(params, x, y):
+        return 0.0, jax.tree.map(np.zeros_like, params)
+
+    with pytest.raises(CheckError, match="is the function finished"):
+        check_gradients(unfinished, params, x, y)
+    with pytest.raises(CheckError, match="softmax over a single output"):
+        check_gradients(
+            jaxlab.cost_and_grad, random_params(0, (3, 2, 1)), x, np.ones((4, 1)),
+            jaxlab.cross_entropy, cost=jaxlab.cost,
+        )  # fmt: skip
+
+
 def test_right_gradients_that_are_hard_for_one_witness_are_let_through():
     params, (x, y) = random_params(0, (8, 5, 10)), batch(0, 100, 8, 10)
     # Pixels that nobody divided by 255: the step of central differences is too long for them.

@@ -74,8 +74,8 @@ def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> Gradie
     if not g.any() and _changes_nowhere(problem, plan, answers):
         raise CheckError(
             f"J is {J0:g} wherever it was looked at and its gradient is zero, so nothing can be "
-            "checked: is the function finished? Else check at other parameters, where units are "
-            "not saturated or dead"
+            "checked: is the function finished? (A softmax over a single output has such a J, and "
+            "a network whose units are all dead: check with more outputs, at other parameters.)"
         )
     unfit = unfit_witnesses(answers, problem, plan.precision)
     if "autograd" in unfit:
@@ -158,12 +158,17 @@ def _ask(problem: Problem, plan: Plan, exact, advance, moves, two_point=False) -
 
 
 def _changes_nowhere(problem: Problem, plan: Plan, answers: list[Testimony]) -> bool:
-    """Whether every derivative is zero, and not because θ is at a minimum of J."""
+    """Whether J is the same at θ, beside θ, at zero and at random parameters of ordinary size.
+
+    Where θ is a minimum J changes beside it, where every unit is saturated or dead elsewhere: there
+    a gradient of zero is right, if no proof of much.
+    """
     if any(n.any() for one in answers for n in one.theirs.values()):
         return False
-    away = np.array([plan.precision.step])
-    costs = numerical.costs_along(problem.J, problem.theta, problem.data, plan.directions[:1], away)
-    return bool(costs[0, 0] == problem.J0)
+    one, costs = plan.directions[:1], partial(numerical.costs_along, problem.J)
+    beside = costs(problem.theta, problem.data, one, np.array([plan.precision.step]))
+    elsewhere = costs(np.zeros_like(problem.theta), problem.data, one, np.array([0.0, 1.0]))
+    return bool((beside == problem.J0).all() and (elsewhere == problem.J0).all())
 
 
 def _block(

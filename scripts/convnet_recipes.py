@@ -66,7 +66,6 @@ views 99.70 and 99.64, both networks together 99.68.
 """
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,7 +73,7 @@ from jaxlab import terminal
 from jaxlab.compilation import use_compilation_cache
 from jaxlab.convnet.presets import PLAIN, PRESETS, STRONG, WEAK
 from jaxlab.convnet.recipe import Recipe
-from jaxlab.convnet.training import Trainer
+from jaxlab.convnet.training import train_timed
 from jaxlab.data.mnist import load_full_mnist
 from jaxlab.statistics import over_seeds
 
@@ -172,28 +171,26 @@ def main() -> None:
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
 
     use_compilation_cache()
-    train = load_full_mnist(options.mnist_dir).train
-    images, labels = train.images[:-VALIDATION], train.labels[:-VALIDATION]
-    held_out, truth = train.images[-VALIDATION:], train.labels[-VALIDATION:]
+    images, labels = load_full_mnist(options.mnist_dir).train
+    train = images[:-VALIDATION], labels[:-VALIDATION]
+    held_out = images[-VALIDATION:], labels[-VALIDATION:]
     print("| group | change | validation accuracy, % | training, s |\n|---|---|---|---|")
     for group in options.groups or [group for group in GROUPS if group != "gpu"]:
         base, changes = GROUPS[group]
         networks = options.networks or (3 if group == "small" else 1)
         for what, change in changes.items():
-            recipe, accuracies = replace(base, **change), []
-            with terminal.progress(what, networks * recipe.steps(len(labels))) as bar:
-                seconds = 0.0
+            recipe, runs = replace(base, **change), []
+            steps = recipe.steps(len(train[1]))
+            with terminal.progress(what, networks * steps) as bar:
                 for seed in range(networks):
-                    trainer = Trainer(recipe, images, labels, seed=seed)
-                    trainer.compile()
-                    start = time.perf_counter()
-                    with terminal.stage(bar, trainer.steps) as reached:
-                        state = trainer.train(
-                            on_progress=lambda s, J, _: reached(int(s.step), f"J {J:.4f}")
-                        )
-                    seconds += time.perf_counter() - start
-                    accuracies.append(float((trainer.predict(state, held_out) == truth).mean()))
-            mean = 100 * over_seeds(accuracies, len(truth))["mean"]
+                    with terminal.stage(bar, steps) as reached:
+                        runs.append(train_timed(
+                            recipe, train, held_out, seed,
+                            lambda s, J, _: reached(int(s.step), f"J {J:.4f}"),
+                        ))  # fmt: skip
+            accuracies = [run.accuracy for run in runs]
+            seconds = sum(run.training for run in runs)
+            mean = 100 * over_seeds(accuracies, VALIDATION)["mean"]
             each = ", ".join(f"{100 * a:.2f}" for a in accuracies)
             print(f"| {group} | {what} | {mean:.3f} ({each}) | {seconds / networks:.1f} |",
                   flush=True)  # fmt: skip

@@ -12,13 +12,12 @@ keeps all numbers.
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 from jaxlab import terminal
 from jaxlab.compilation import use_compilation_cache
 from jaxlab.convnet.presets import PRESETS
-from jaxlab.convnet.training import Trainer
+from jaxlab.convnet.training import train_timed
 from jaxlab.data.mnist import load_full_mnist
 from jaxlab.results import check_writable, environment
 from jaxlab.statistics import over_seeds
@@ -52,30 +51,28 @@ def main() -> None:
     print(f"{HEAD}\n|---|---|---|---|---|")
     record = {"environment": where, "source": sets.source, "presets": {}}
     for name in presets:
-        accuracies, seconds, compiled = [], [], 0.0
-        steps = PRESETS[name].steps(len(sets.train.labels))
+        recipe, runs = PRESETS[name], []
+        steps = recipe.steps(len(sets.train.labels))
         with terminal.progress(name, options.networks * steps) as bar:
             for seed in range(options.networks):
-                trainer = Trainer(PRESETS[name], sets.train.images, sets.train.labels, seed=seed)
-                compiled = max(compiled, trainer.compile())
-                with terminal.stage(bar, trainer.steps) as reached:
-                    start = time.perf_counter()
-                    state = trainer.train(
-                        on_progress=lambda s, J, _: reached(int(s.step), f"J {J:.4f}")
-                    )
-                    seconds.append(time.perf_counter() - start)
-                guess = trainer.predict(state, sets.test.images)
-                accuracies.append(float((guess == sets.test.labels).mean()))
+                with terminal.stage(bar, steps) as reached:
+                    runs.append(train_timed(
+                        recipe, sets.train, sets.test, seed,
+                        lambda s, J, _: reached(int(s.step), f"J {J:.4f}"),
+                    ))  # fmt: skip
+        compiling = max(run.compiling for run in runs)
+        seconds = [run.training for run in runs]
+        accuracies = [run.accuracy for run in runs]
         accuracy = over_seeds(accuracies, len(sets.test.labels))
         low, high = accuracy["ci95"]
         each = ", ".join(f"{100 * a:.2f}" for a in accuracies)
         print(
             f"| {name} | {100 * accuracy['mean']:.3f} ({100 * low:.2f} to {100 * high:.2f}) "
-            f"| {each} | {sum(seconds) / len(seconds):.1f} | {compiled:.1f} |",
+            f"| {each} | {sum(seconds) / len(seconds):.1f} | {compiling:.1f} |",
             flush=True,
         )
         record["presets"][name] = {
-            "test_accuracy": accuracy, "train_seconds": seconds, "compile_seconds": compiled
+            "test_accuracy": accuracy, "train_seconds": seconds, "compile_seconds": compiling
         }  # fmt: skip
         if options.json:  # now: what is stopped after hours keeps what it has
             write_whole(

@@ -27,7 +27,7 @@ from jaxlab.bench import pytorch
 from jaxlab.bench.timing import OURS, Row, Timing, take_turns
 from jaxlab.convnet.network import Network, blocks, multiplications
 from jaxlab.convnet.presets import PRESETS
-from jaxlab.convnet.training import Trainer
+from jaxlab.convnet.training import Timed, train_timed
 from jaxlab.data.mnist import load_full_mnist
 from jaxlab.errors import DataError
 
@@ -181,19 +181,11 @@ def _training(sets) -> Row:
     )
 
 
-def _our_training(sets, seed: int) -> tuple[float, float, float]:
-    """Seconds of compiling, seconds of training, accuracy."""
-    recipe = replace(PRESETS["fast"], epochs=EPOCHS)
-    trainer = Trainer(recipe, sets.train.images, sets.train.labels, seed=seed)
-    compiled = trainer.compile()
-    start = time.perf_counter()
-    state = trainer.train()
-    seconds = time.perf_counter() - start
-    guess = trainer.predict(state, sets.test.images)
-    return compiled, seconds, float((guess == sets.test.labels).mean())
+def _our_training(sets, seed: int) -> Timed:
+    return train_timed(replace(PRESETS["fast"], epochs=EPOCHS), sets.train, sets.test, seed)
 
 
-def _torch_training(sets, seed: int) -> tuple[float, float, float]:
+def _torch_training(sets, seed: int) -> Timed:
     """The network, batches and rates of "fast" in PyTorch, in the form that is fastest there.
 
     Adam for all weights: `torch.optim.Muon` for the kernels takes a sixth longer and reaches no
@@ -242,7 +234,7 @@ def _torch_training(sets, seed: int) -> tuple[float, float, float]:
         step()
         schedule.step()
     pytorch.done()
-    return 0.0, time.perf_counter() - start, _torch_accuracy(network, sets)
+    return Timed(0.0, time.perf_counter() - start, _torch_accuracy(network, sets))
 
 
 def _torch_images(images: np.ndarray) -> Any:

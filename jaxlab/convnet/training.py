@@ -178,6 +178,31 @@ def _network(recipe: Recipe, seed: int) -> Network:
     )  # fmt: skip
 
 
+class Timed(NamedTuple):
+    """One training run: seconds of compiling and of training, and the accuracy afterwards."""
+
+    compiling: float
+    training: float
+    accuracy: float
+
+
+def train_timed(
+    recipe: Recipe,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    seed: int,
+    on_progress: Callable[[State, float, float], None] = lambda state, J, accuracy: None,
+) -> Timed:
+    """Trains one network on images and labels, and evaluates it on others; for comparisons."""
+    trainer = Trainer(recipe, *train, seed=seed)
+    compiling = trainer.compile()
+    start = time.perf_counter()
+    state = trainer.train(on_progress=on_progress)
+    seconds = time.perf_counter() - start
+    images, labels = test
+    return Timed(compiling, seconds, float((trainer.predict(state, images) == labels).mean()))
+
+
 @lru_cache(maxsize=4)
 def _programs(recipe: Recipe, mesh: Mesh, steps: int):
     """The functions behind `start`, `advance` and `predict`, compiled when first called.

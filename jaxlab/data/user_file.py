@@ -12,7 +12,7 @@ from jaxlab.data.examples import Collection
 from jaxlab.data.layout import conventions_of, full_ink, images_of, labels_of
 from jaxlab.data.naming import Pair, pairs_in
 from jaxlab.data.parts import Parts, hold_out, shuffled, split
-from jaxlab.data.recognize import Reading, recognize
+from jaxlab.data.recognise import Reading, recognise
 from jaxlab.data.stored import printable, refuse_larger
 from jaxlab.errors import DataError
 
@@ -119,7 +119,7 @@ def _understand(blocks: list[_Block]) -> tuple[np.ndarray, np.ndarray, list[str]
         images = np.concatenate([block.images for block in blocks])
     labels = np.concatenate([block.labels for block in blocks])
     full = full_ink(images, "the images")
-    reading = recognize(images, labels, conventions_of(labels, blocks[0].one_hot))
+    reading = recognise(images, labels, conventions_of(labels, blocks[0].one_hot))
     digits = np.array(reading.convention.digit_of, np.int32)[labels]
     _refuse_too_little(digits)
     low, high = float(images.min()), float(images.max())

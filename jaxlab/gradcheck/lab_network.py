@@ -5,17 +5,16 @@ whether J is one that `networks.py` has. The rules of `rules.py` can be tried th
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxlab.gradcheck import numerical
-from jaxlab.gradcheck.files.calls import Call, Options
-from jaxlab.gradcheck.files.forms import Form
-from jaxlab.gradcheck.files.layouts import MAJORS, Layout
-from jaxlab.gradcheck.files.recognize import Recognised, points_needed, recognise
 from jaxlab.gradcheck.functions import Problem
+from jaxlab.gradcheck.known_cost import RHOS, Costs, points_needed, recognise
+from jaxlab.gradcheck.layouts import MAJORS, Layout
 from jaxlab.gradcheck.mistakes import Mistake
 from jaxlab.gradcheck.network_mistakes import LARGE, WrongGradient, name_mistakes
 from jaxlab.gradcheck.networks import Array
@@ -28,26 +27,21 @@ def broken_rules(problem: Problem, args: Sequence[Any]) -> list[Mistake]:
     explanations as on the lab sheet.
     """
     g = list(problem.blocks(problem.g).values())
-    found = next(filter(None, (recognise(call, Options()) for call in _calls(problem, args))), None)
-    if found is None:
-        return []
-    mistakes = name_mistakes(_of_network(found, g), pairs=problem.g.size <= LARGE)
-    theirs = {
-        f"{kind}{l}": name
-        for (kind, l, _), name in zip(found.layout.pieces(), problem.names, strict=True)
-    }
-    return [
-        Mistake(m.id, ", ".join(theirs[name] for name in m.block.split(", ")), m.explanation)
-        for m in mistakes
-    ]
+    for asked, seen in _readings(problem, args):
+        if known := recognise(seen, [asked]):
+            layout, network = known
+            params = layout.unpack(seen.points[0])
+            wrong = WrongGradient([layout.blocks(g)], [params], seen.x, seen.y, network)
+            pairs = zip(layout.pieces(), problem.names, strict=True)
+            theirs = {f"{kind}{l}": name for (kind, l, _), name in pairs}
+            return [
+                replace(mistake, block=", ".join(theirs[n] for n in mistake.block.split(", ")))
+                for mistake in name_mistakes(wrong, pairs=problem.g.size <= LARGE)
+            ]
+    return []
 
 
-def _of_network(found: Recognised, g: list[Array]) -> WrongGradient:
-    mine = found.layout.blocks(g)
-    return WrongGradient([mine], [found.params(0)], found.call.x, found.call.y, found.network)
-
-
-def _calls(problem: Problem, args: Sequence[Any]) -> Iterator[Call]:
+def _readings(problem: Problem, args: Sequence[Any]) -> Iterator[tuple[Layout, Costs]]:
     """What the parameters and arguments may mean, with J at enough points to tell."""
     theta = np.asarray(problem.theta, np.float64)
     arrays = [a for a in map(np.asarray, jax.tree.leaves(args)) if a.ndim and a.dtype.kind in "iuf"]
@@ -62,15 +56,9 @@ def _calls(problem: Problem, args: Sequence[Any]) -> Iterator[Call]:
             away = rng.uniform(-0.5, 0.5, (points_needed(layout.sizes) - 1, theta.size)) * theta
             moves = np.concatenate([np.zeros((1, theta.size)), away])
             J = numerical.costs_along(problem.J, theta, problem.data, moves, np.ones(1))[:, 0]
-            call = Call(
-                Form("", lambda rng: None, (layout,), False), layout.sizes, "rows",
-                "" if len(arrays) > 1 else "none", np.asarray(x, np.float64), y, [], {}, 0.0, "",
-            )  # fmt: skip
-            call.points = [list(problem.blocks(theta + move).values()) for move in moves]
-            call.results = [
-                (float(value), point) for value, point in zip(J, call.points, strict=True)
-            ]
-            yield call
+            points = [list(problem.blocks(theta + move).values()) for move in moves]
+            rhos = () if len(arrays) > 1 else RHOS
+            yield layout, Costs(points, J, np.asarray(x, np.float64), y, rhos=rhos)
 
 
 def _layouts(shapes: list[tuple[int, ...]]) -> Iterator[Layout]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck.files.calls import Call
-from jaxlab.gradcheck.files.layouts import in_order, leaves, paths, raw_leaves, rebuilt
 from jaxlab.gradcheck.files.process import Theirs
 from jaxlab.gradcheck.files.report import Report, block_report
+from jaxlab.gradcheck.layouts import in_order, leaves, paths, raw_leaves, rebuilt
 from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
 
 # ‖g - n‖ / ‖g + n‖ of a right block.

@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck.files.calls import LABELS
-from jaxlab.gradcheck.files.layouts import in_order, leaves, paths, rebuilt
-from jaxlab.gradcheck.files.recognize import Recognised
+from jaxlab.gradcheck.files.find import Recognised
 from jaxlab.gradcheck.files.report import Report, block_report
+from jaxlab.gradcheck.layouts import in_order, leaves, paths, rebuilt
 from jaxlab.gradcheck.mistakes import Mistake, blocks_named
 from jaxlab.gradcheck.network_mistakes import (
     LARGE,

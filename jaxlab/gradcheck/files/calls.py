@@ -7,6 +7,7 @@ example a row or a column, and kinds of labels are tried, the likeliest first.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count, product
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ import numpy as np
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck.digits import is_float32
 from jaxlab.gradcheck.files.forms import Form, form_of, forms, redrawn, separate_forms
-from jaxlab.gradcheck.files.layouts import leaves, raw_leaves
 from jaxlab.gradcheck.files.process import Opaque
-from jaxlab.gradcheck.files.roles import arguments_of, params_among, piece_of, role_of
+from jaxlab.gradcheck.files.roles import Arguments, arguments_of, params_among, piece_of, role_of
+from jaxlab.gradcheck.layouts import leaves, raw_leaves
 
 SETTINGS = {"decay": 0.3, "rate": 0.3, "sparsity": 0.05, "beta": 3.0}
+# Names of parameters that are a structure of arrays rather than a vector.
+STRUCTURED = ("params", "parameters", "model", "net", "layers", "weights", "p")
 LABELS = {
     "one-hot": "one-hot labels",
     "from-0": "labels 0 … K-1",
@@ -88,59 +91,75 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
         yield from _calls_of_example(function, example, options)
         return
     arguments = arguments_of(function)
-    roles = arguments.rest
+    roles = [role for _, role, _ in arguments.rest]
+    settings = _settings((name, role, SETTINGS.get(role)) for name, role, _ in arguments.rest)
+    decay = SETTINGS["decay"] if "decay" in roles else 0.0
+    rho = SETTINGS["sparsity"] if "sparsity" in roles else None
     rng = np.random.default_rng(options.seed)
-    flat_first = arguments.params[0].lower() not in (
-        "params",
-        "parameters",
-        "model",
-        "net",
-        "layers",
-        "weights",
-        "p",
-    )
-    have = {role for _, role, _ in roles}
-    settings = _settings((name, role, SETTINGS.get(role)) for name, role, _ in roles)
     for sizes in _sizes(arguments.params, roles, options):
-        m = next(m for m in range(sizes[-1] + 3, 10**6)
-                 if m > 6 and not {m, m + 1, m - 1} & set(sizes))  # fmt: skip
-        x = rng.random((m, sizes[0]))
-        single = sizes[-1] == 1
-        K = 2 if single else sizes[-1]
-        classes = rng.permutation(np.r_[np.arange(K), rng.integers(0, K, m)][:m])
-        own = "target" not in have or ("n_out" not in have and sizes[0] == sizes[-1])
-        y = x if own else classes[:, None] * 1.0 if single else np.eye(K)[classes]
-        kinds = list(LABELS)[:5] if "target" in have else ["none"]
-        if options.labels:
-            kinds = [options.labels]
-        if len(arguments.params) > 1:
-            possible = separate_forms(arguments.params, sizes)
+        own = "target" not in roles or ("n_out" not in roles and sizes[0] == sizes[-1])
+        x, y, classes = _draw(sizes, own, rng)
+        ways = product(
+            _labels("target" in roles, not own and sizes[-1] == 1, options),
+            _asked(_forms(arguments, sizes), options),
+            [options.examples] if options.examples else ["rows", "columns"],
+        )
+        for labels, form, examples in ways:
+            values = _values(sizes, x, y, classes, examples, labels)
+            args, named = _filled(function, arguments, values, sizes)
+            yield Call(
+                form, sizes, examples, labels, x, y, args, named, decay, settings,
+                arguments.by_name, rho,
+            )  # fmt: skip
+
+
+def _draw(sizes: tuple[int, ...], own: bool, rng: np.random.Generator):
+    """x, y and the classes 0, 1, … that y stands for; own: x is its own target.
+
+    m is the number of nothing else, nor next to it, lest one be taken for the other.
+    """
+    m = next(m for m in count(max(7, sizes[-1] + 3)) if not {m, m + 1, m - 1} & set(sizes))
+    x = rng.random((m, sizes[0]))
+    K = max(2, sizes[-1])
+    classes = rng.permutation(np.r_[np.arange(K), rng.integers(0, K, m)][:m])
+    y = x if own else classes[:, None] * 1.0 if sizes[-1] == 1 else np.eye(K)[classes]
+    return x, y, classes
+
+
+def _labels(with_targets: bool, single: bool, options: Options) -> list[str]:
+    """The kinds of labels that are tried; single: one output, which is no class."""
+    if single:
+        return ["signs"] if options.labels == "signs" else ["single-vector", "single"]
+    if options.labels:
+        return [options.labels]
+    return list(LABELS)[:5] if with_targets else ["none"]
+
+
+def _forms(arguments: Arguments, sizes: tuple[int, ...]) -> list[Form]:
+    """What the parameters may look like."""
+    first = arguments.params[0]
+    if len(arguments.params) > 1:
+        return separate_forms(arguments.params, sizes)
+    possible = forms(sizes, flat_first=first.lower() not in STRUCTURED)
+    return [form.under(first) for form in possible] if arguments.by_name else possible
+
+
+def _filled(
+    function: dict, arguments: Arguments, values: dict[str, Any], sizes: tuple[int, ...]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments beside the parameters: by their places, and by their names."""
+    names = [parameter["name"] for parameter in function["parameters"][1:]]
+    args: list[Any] = []
+    named: dict[str, Any] = {}
+    hidden = iter(sizes[1:-1])
+    for name, role, keyword in arguments.rest:
+        value = next(hidden, sizes[1]) if role == "n_hidden" else values[role]
+        # By name as well where an argument before it keeps its default.
+        if keyword or arguments.by_name or len(args) < names.index(name):
+            named[name] = value
         else:
-            possible = forms(sizes, flat_first)
-            if arguments.by_name:
-                possible = [form.under(arguments.params[0]) for form in possible]
-        if single and not own:
-            kinds = ["signs"] if options.labels == "signs" else ["single-vector", "single"]
-        for labels in kinds:
-            for form in _asked(possible, options):
-                for examples in [options.examples] if options.examples else ["rows", "columns"]:
-                    values = _values(sizes, x, y, classes, examples, labels)
-                    args: list[Any] = []
-                    named: dict[str, Any] = {}
-                    hidden = iter(sizes[1:-1])
-                    for name, role, keyword in roles:
-                        value = next(hidden, sizes[1]) if role == "n_hidden" else values[role]
-                        # By name where an argument before it keeps its default.
-                        early = arguments.by_name or len(args) < _place(function, name)
-                        if keyword or early:
-                            named[name] = value
-                        else:
-                            args.append(value)
-                    decay = SETTINGS["decay"] if "decay" in have else 0.0
-                    yield Call(
-                        form, sizes, examples, labels, x, y, args, named, decay, settings,
-                        arguments.by_name, SETTINGS["sparsity"] if "sparsity" in have else None,
-                    )  # fmt: skip
+            args.append(value)
+    return args, named
 
 
 def _settings(arguments: Iterable[tuple[str, str | None, Any]]) -> str:
@@ -150,11 +169,6 @@ def _settings(arguments: Iterable[tuple[str, str | None, Any]]) -> str:
         for name, role, value in arguments
         if role in SETTINGS and isinstance(value, int | float | np.number)
     )
-
-
-def _place(function: dict, name: str) -> int:
-    names = [parameter["name"] for parameter in function["parameters"][1:]]
-    return names.index(name)
 
 
 def _values(sizes, x, y, classes, examples: str, labels: str) -> dict[str, Any]:
@@ -173,11 +187,10 @@ def _values(sizes, x, y, classes, examples: str, labels: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sizes(params, roles, options: Options) -> list[tuple[int, ...]]:
+def _sizes(params: Sequence[str], have: list[str], options: Options) -> list[tuple[int, ...]]:
     """The layers that the function may want: what was said, or what its arguments call for."""
     if options.sizes:
         return [options.sizes]
-    have = [role for _, role, _ in roles]
     matrices = [piece[0] for name in params if (piece := piece_of(name))].count("W")
     hidden = have.count("n_hidden") or max(0, matrices - 1)
     if hidden:

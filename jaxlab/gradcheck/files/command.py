@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from jaxlab.errors import OptionError, OutputError
 from jaxlab.gradcheck.files.calls import Options
 from jaxlab.gradcheck.files.judge import Report, check_file
-from jaxlab.gradcheck.files.layouts import ORDERS
+from jaxlab.gradcheck.layouts import ORDERS
 from jaxlab.gradcheck.networks import LOSSES
 
 STATUS = {"right": 0, "wrong": 1, "unchecked": 2}

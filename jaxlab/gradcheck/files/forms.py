@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxlab.gradcheck.files.layouts import MAJORS, ORDERS, Layout, raw_leaves, shape_of_numbers
 from jaxlab.gradcheck.files.roles import piece_of
+from jaxlab.gradcheck.layouts import MAJORS, ORDERS, Layout, raw_leaves, shape_of_numbers
 from jaxlab.gradcheck.networks import Array
 
 BIASES = ("(n,)", "(1, n)", "(n, 1)")

@@ -13,11 +13,11 @@ from jaxlab.errors import CheckError
 from jaxlab.gradcheck.files.by_differences import judge_by_differences
 from jaxlab.gradcheck.files.by_network import judge_by_network
 from jaxlab.gradcheck.files.calls import Call, Options
-from jaxlab.gradcheck.files.layouts import in_order, raw_leaves
+from jaxlab.gradcheck.files.find import Recognised, find, is_alike, is_gradient
 from jaxlab.gradcheck.files.process import EndedError, Theirs
-from jaxlab.gradcheck.files.recognize import Recognised, find, is_alike, is_gradient
 from jaxlab.gradcheck.files.report import Report
 from jaxlab.gradcheck.files.roles import role_of
+from jaxlab.gradcheck.layouts import in_order, raw_leaves
 
 # The names of a cost and of its gradient, in the languages of those who hand in.
 COSTS = "cost|loss|objective|^j$|kosten|verlust|co[uû]t|perte|coste?$|custo$|perdida|fehler"
@@ -226,7 +226,7 @@ def _choose(theirs: Theirs, name: str, options: Options):
         except CheckError as error:
             reasons[function["name"]] = str(error)
     # A cost that is known beats one that merely runs, a gradient built like the parameters others.
-    alike = [s for s in suitable if is_alike(s[2], s[2].points[0], s[2].results[0][1])] or suitable
+    alike = [s for s in suitable if is_alike(s[2])] or suitable
     known = [s for s in alike if s[1] is not None] or alike
     if len(known) == 1:
         also = [s[0]["name"] for s in suitable if s[0] is not known[0][0]]

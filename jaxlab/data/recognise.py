@@ -21,7 +21,7 @@ class Reading(NamedTuple):
     convention: Convention
 
 
-def recognize(
+def recognise(
     images: np.ndarray, labels: np.ndarray, conventions: tuple[Convention, ...]
 ) -> Reading:
     """The reading under which the images look most like small MNIST's digits.

@@ -18,6 +18,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from jaxlab.wording import power_of_ten
+
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#666666",
 )  # fmt: skip
@@ -292,10 +294,7 @@ def _band(ax: Axes, x: np.ndarray, values: np.ndarray, colour: str, name: str, l
 def _powers_of_ten(axis: Axis) -> None:
     """Names a logarithmic axis's decades, 10⁻³, in plain characters: for its own labels matplotlib
     starts a parser of formulas, for half a second."""
-    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    axis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"10{str(round(np.log10(value))).translate(raised)}")
-    )
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(round(np.log10(value)))))
     axis.set_minor_formatter(NullFormatter())
 
 

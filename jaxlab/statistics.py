@@ -70,13 +70,3 @@ def confusion(
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (truth, guess), 1)
     return counts
-
-
-def percent(accuracy: dict[str, Any]) -> str:
-    """'96.88 % (95 % interval 96.56 to 97.20, 5 networks, 2,000 images)'."""
-    low, high = accuracy["ci95"]
-    n = len(accuracy["per_seed"])
-    return (
-        f"{100 * accuracy['mean']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
-        f"{n} network{'s' if n > 1 else ''}, {accuracy['examples']:,} images)"
-    )

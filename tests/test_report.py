@@ -10,12 +10,12 @@ import time
 import pytest
 from pypdf import PdfReader
 
-from jaxlab import statistics
+from jaxlab import statistics, wording
 from jaxlab.convnet import checkpoints
 from jaxlab.errors import OptionError, OutputError
 from jaxlab.exercises import ex7, ex7_training
 from jaxlab.exercises.ex7_options import plain
-from jaxlab.report import command, content, document, listings, wording
+from jaxlab.report import command, content, document, listings
 
 ALL = [f"ex{n}" for n in range(1, 8)]
 

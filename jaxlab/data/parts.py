@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxlab.wording import listed
+
 SEED = 602020
 
 
@@ -117,13 +119,9 @@ def oddities_of(images: np.ndarray, digits: np.ndarray, parts: Parts) -> tuple[s
     if blank:
         notes.append(f"{blank:,} of the images are blank")
     if missing := set(range(10)) - present:
-        notes.append(f"no example of {_listed(missing)}")
+        notes.append(f"no example of {listed(sorted(missing))}")
     if scarce:
-        notes.append(f"too few examples of {_listed(scarce)} for every part to have one")
+        notes.append(f"too few examples of {listed(sorted(scarce))} for every part to have one")
     if len(parts.train) == 1:
         notes.append("a single image to train on")
     return tuple(notes)
-
-
-def _listed(digits: set[int]) -> str:
-    return ", ".join(str(digit) for digit in sorted(digits))

@@ -19,6 +19,7 @@ from jaxlab.exercises.seed import SeedConfig
 from jaxlab.losses import Loss, squared_error
 from jaxlab.optimize import Trained, Transform, fit, minimize
 from jaxlab.sweep import fit_together
+from jaxlab.wording import listed
 
 
 @dataclass(frozen=True)
@@ -248,12 +249,12 @@ def training_problems(
         stuck = [int(digit) for digit in never if answer[:, digit].max() < 0.05]
         if stuck:
             problems.append(
-                f"{name}: never answers {_listed(stuck)}: these outputs are stuck near zero; try "
+                f"{name}: never answers {listed(stuck)}: these outputs are stuck near zero; try "
                 "another --seed or a smaller --learning-rate"
             )
         elif never.size:
             problems.append(
-                f"{name}: never answers {_listed(never)}, even to a training image; "
+                f"{name}: never answers {listed(never.tolist())}, even to a training image; "
                 f"{'use more hidden units, or ' * (len(params) > 1)}train longer"
             )
     if len(params) > 1:
@@ -266,7 +267,3 @@ def training_problems(
                 "(saturated); try a smaller --learning-rate"
             )
     return problems
-
-
-def _listed(digits) -> str:
-    return ", ".join(map(str, digits))

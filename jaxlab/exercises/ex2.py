@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxlab import figures, statistics, terminal
+from jaxlab import figures, statistics, terminal, wording
 from jaxlab.backprop import Params, initialize
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError
@@ -109,7 +109,7 @@ def run(config: Config) -> Result:
         summary=[
             ("images", digits.source),
             *(
-                (f"{name} accuracy", statistics.percent(numbers[f"{key}_accuracy"]))
+                (f"{name} accuracy", wording.accuracy(numbers[f"{key}_accuracy"]))
                 for name, key in (("training", "train"), ("validation", "val"), ("test", "test"))
             ),
             ("lowest test accuracy", f"{100 * min(accuracies['test']):.2f} %"),

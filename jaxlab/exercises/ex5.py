@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxlab import figures, statistics, terminal
+from jaxlab import figures, statistics, terminal, wording
 from jaxlab.backprop import initialize
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError, ShapeError
@@ -195,8 +195,8 @@ def _summary(numbers: dict[str, Any]) -> list[tuple[str, str]]:
     chosen = sizes.index(numbers["chosen"])
     return [
         ("chosen by validation", f"{sizes[chosen]} hidden units"),
-        ("its validation accuracy", statistics.percent(validation[chosen])),
-        ("its test accuracy", statistics.percent(numbers["test_accuracy"][chosen])),
+        ("its validation accuracy", wording.accuracy(validation[chosen])),
+        ("its test accuracy", wording.accuracy(numbers["test_accuracy"][chosen])),
         *(
             (
                 f"{size} hidden units",

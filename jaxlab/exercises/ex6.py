@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab import figures, gradcheck, statistics, terminal
+from jaxlab import figures, gradcheck, statistics, terminal, wording
 from jaxlab.backprop import Layer, Params, cost, cost_and_grad, feed_forward
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError
@@ -57,9 +57,51 @@ def run(config: Config) -> Result:
     if not config.hidden or min(config.hidden) < 1 or config.softmax_iterations < 1:
         raise OptionError("hidden needs numbers of units of at least 1, softmax-iterations also")
     check = softmax_check(config.seed)
-    problems = check_problems(check, "softmax classifier")
     digits = load(config)
-    problems += digits.oddities
+    trained = train_all(config, digits)
+    numbers = {"gradient_check": check.numbers(), **evaluate(trained, digits)}
+    numbers["discussion"] = discussion(numbers, failed=sum(map(bool, trained.problems)))
+    gradient = "right" if check else f"WRONG: {', '.join(check.wrong)}"
+    return Result(
+        exercise="ex6",
+        title="Softmax on raw pixels and on autoencoder features",
+        config=config,
+        numbers=numbers,
+        figures=_figures(numbers),
+        summary=[
+            ("images", digits.source),
+            ("softmax gradient", gradient),
+            *_summary(numbers),
+        ],
+        table=f"softmax classifier 8-10\n\n{check}",
+        problems=[
+            *check_problems(check, "softmax classifier"),
+            *digits.oddities,
+            *(problem for found in trained.problems for problem in found),
+        ],
+    )
+
+
+class Classifier(NamedTuple):
+    """A trained softmax classifier, and how it does."""
+
+    iterations: int
+    val_accuracy: float
+    answer: np.ndarray
+    """(m,) the digit that each test image is taken for."""
+    problems: list[str]
+
+
+class Trained(NamedTuple):
+    """The classifiers, by_size: of each number of hidden units; problems: of each training."""
+
+    raw: Classifier
+    by_size: dict[int, Classifier]
+    problems: list[list[str]]
+
+
+def train_all(config: Config, digits: Digits) -> Trained:
+    """Trains a classifier on raw pixels, and an autoencoder and a classifier for each size."""
     sizes = sorted(set(config.hidden))
     total = len(sizes) * (config.steps + config.softmax_iterations) + config.softmax_iterations
     with terminal.progress("training", total) as advance:
@@ -68,27 +110,30 @@ def run(config: Config) -> Result:
         for hidden in sizes:
             encoder, found = autoencoder(config, digits, hidden, advance)
             of_encoders.append(found)
-            name = f"features of {hidden}"
             by_size[hidden] = softmax_classifier(
-                config, digits, partial(encode, encoder), name, advance
+                config, digits, partial(encode, encoder), f"features of {hidden}", advance
             )
-    chosen = max(sizes, key=lambda hidden: by_size[hidden].val_accuracy)
+    of_classifiers = [one.problems for one in (raw, *by_size.values())]
+    return Trained(raw, by_size, of_encoders + of_classifiers)
+
+
+def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
+    """Accuracies of both methods, the size that validation chooses, and how that compares."""
+    raw, by_size = trained.raw, trained.by_size
+    chosen = max(by_size, key=lambda hidden: by_size[hidden].val_accuracy)
     truth, validation = digits.test.y, len(digits.validation.y)
     only_features, only_raw, p_value = statistics.mcnemar(
         by_size[chosen].answer == truth, raw.answer == truth
     )
-    of_trainings = [*of_encoders, raw.problems, *(one.problems for one in by_size.values())]
-    problems += [problem for found in of_trainings for problem in found]
-
-    numbers: dict[str, Any] = {
-        "gradient_check": check.numbers(),
+    return {
         "raw_accuracy": _accuracy(raw.answer, truth),
         "autoencoder_accuracy": {
-            str(hidden): _accuracy(by_size[hidden].answer, truth) for hidden in sizes
+            str(hidden): _accuracy(one.answer, truth) for hidden, one in by_size.items()
         },
         "raw_val_accuracy": statistics.over_seeds([raw.val_accuracy], validation),
         "autoencoder_val_accuracy": {
-            str(h): statistics.over_seeds([by_size[h].val_accuracy], validation) for h in sizes
+            str(hidden): statistics.over_seeds([one.val_accuracy], validation)
+            for hidden, one in by_size.items()
         },
         "raw_iterations": raw.iterations,
         "chosen": chosen,
@@ -96,53 +141,56 @@ def run(config: Config) -> Result:
         "only_raw_right": only_raw,
         "p_value": p_value,
     }
-    numbers["discussion"] = discussion(numbers, sum(map(bool, of_trainings)))
-    validations = {"raw pixels": [100 * raw.val_accuracy] * len(sizes),
-            "autoencoder features": [100 * by_size[h].val_accuracy for h in sizes]}  # fmt: skip
-    tests = {
-        "raw pixels": [numbers["raw_accuracy"]] * len(sizes),
-        "autoencoder features": [numbers["autoencoder_accuracy"][str(h)] for h in sizes],
+
+
+def _figures(numbers: dict[str, Any]) -> dict[str, Any]:
+    tests, validations = (
+        {
+            "raw pixels": [numbers[f"raw_{part}"]] * len(numbers[f"autoencoder_{part}"]),
+            "autoencoder features": [*numbers[f"autoencoder_{part}"].values()],
+        }
+        for part in ("accuracy", "val_accuracy")
+    )
+    drawn = partial(
+        figures.lines,
+        [int(hidden) for hidden in numbers["autoencoder_accuracy"]],
+        xlabel="hidden units of the autoencoder",
+        chosen=(numbers["chosen"], "chosen"),
+        log="x",
+    )
+    return {
+        "accuracies": drawn(
+            _in_percent(tests, "mean"),
+            ylabel="test accuracy, %",
+            title="Test images, with Wilson's 95 % interval",
+            intervals=_in_percent(tests, "ci95"),
+        ),
+        "validation": drawn(
+            _in_percent(validations, "mean"),
+            ylabel="validation accuracy, %",
+            title="What the choice was made by",
+        ),
     }
-    return Result(
-        exercise="ex6",
-        title="Softmax on raw pixels and on autoencoder features",
-        config=config,
-        numbers=numbers,
-        figures={
-            "accuracies": figures.lines(
-                sizes,
-                {name: [100 * a["mean"] for a in row] for name, row in tests.items()},
-                xlabel="hidden units of the autoencoder", ylabel="test accuracy, %",
-                title="Test images, with Wilson's 95 % interval",
-                intervals={
-                    name: [[100 * end for end in a["ci95"]] for a in row]
-                    for name, row in tests.items()
-                },
-                chosen=(chosen, "chosen"), log="x",
-            ),
-            "validation": figures.lines(
-                sizes, validations, xlabel="hidden units of the autoencoder",
-                ylabel="validation accuracy, %", title="What the choice was made by",
-                chosen=(chosen, "chosen"), log="x",
-            ),
-        },
-        summary=[
-            ("images", digits.source),
-            ("softmax gradient", "right" if check else f"WRONG: {', '.join(check.wrong)}"),
-            ("raw pixels", statistics.percent(numbers["raw_accuracy"])),
-            *(
-                (
-                    f"{hidden} features{', chosen' if hidden == chosen else ''}",
-                    statistics.percent(numbers["autoencoder_accuracy"][str(hidden)]),
-                )
-                for hidden in sizes
-            ),
-            ("McNemar's p-value, chosen against raw", f"{p_value:#.2g}"),
-            ("discussion", " ".join(numbers["discussion"])),
-        ],
-        table=f"softmax classifier 8-10\n\n{check}",
-        problems=problems,
-    )  # fmt: skip
+
+
+def _in_percent(rows: dict[str, list[dict]], key: str) -> dict[str, list]:
+    """Of each entry of each row the mean or the interval."""
+    return {name: [100 * np.array(entry[key]) for entry in row] for name, row in rows.items()}
+
+
+def _summary(numbers: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("raw pixels", wording.accuracy(numbers["raw_accuracy"])),
+        *(
+            (
+                f"{hidden} features{', chosen' * (int(hidden) == numbers['chosen'])}",
+                wording.accuracy(entry),
+            )
+            for hidden, entry in numbers["autoencoder_accuracy"].items()
+        ),
+        ("McNemar's p-value, chosen against raw", f"{numbers['p_value']:#.2g}"),
+        ("discussion", " ".join(numbers["discussion"])),
+    ]
 
 
 softmax_cost = partial(cost, loss=cross_entropy)
@@ -168,16 +216,6 @@ def autoencoder(config, digits: Digits, hidden: int, advance) -> tuple[Params, l
 def encode(params: Params, x: np.ndarray) -> np.ndarray:
     """The hidden activations a2 of an autoencoder: features of x, (m, hidden units)."""
     return np.asarray(feed_forward(params, jnp.asarray(x))[1][2])
-
-
-class Classifier(NamedTuple):
-    """A trained softmax classifier, and how it does."""
-
-    iterations: int
-    val_accuracy: float
-    answer: np.ndarray
-    """(m,) the digit that each test image is taken for."""
-    problems: list[str]
 
 
 def softmax_classifier(config, digits: Digits, features, name: str, advance) -> Classifier:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxlab import figures, statistics, terminal
+from jaxlab import figures, statistics, terminal, wording
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import State, Trainer
 from jaxlab.data.mnist import ImageSets, LabelledImages, load_mnist
@@ -100,7 +100,7 @@ def run(config: Config) -> Result:
             ("images", f"{sets.source}{used}"),
             ("network", f"{_shape(config)}, {numbers['parameters']:,} parameters"),
             *(
-                (f"{name} accuracy", statistics.percent(numbers[f"{key}_accuracy"]))
+                (f"{name} accuracy", wording.accuracy(numbers[f"{key}_accuracy"]))
                 for name, key in (("validation", "val"), ("test", "test"))
                 if f"{key}_accuracy" in numbers
             ),

@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxlab.gradcheck.factors import Factor, read_factor, snap
 from jaxlab.gradcheck.sums import inner, norm
+from jaxlab.wording import listed
 
 # What is left unexplained may be this share of what is wrong, and not more: a name that leaves a
 # part of the error open is no explanation.
@@ -175,9 +176,9 @@ def _mistake(reading: Reading, everything: list[Reading]) -> Mistake:
         and not (other.both and reading.both)
         and set(other.blocks) & set(reading.blocks)
     ]
-    words = f"{_and(reading.blocks)} {_grammar(reading)}"
+    words = f"{listed(reading.blocks)} {_grammar(reading)}"
     if instead:
-        also = ", or ".join(f"{_and(other.blocks)} {_grammar(other)}" for other in instead)
+        also = ", or ".join(f"{listed(other.blocks)} {_grammar(other)}" for other in instead)
         words += f"; the same numbers come about where {also}"
     return Mistake(reading.id, ", ".join(reading.blocks), words)
 
@@ -188,10 +189,6 @@ def _grammar(reading: Reading) -> str:
         "is": "are", "it": "they", "its": "their", "has": "have", "s": ""
     }  # fmt: skip
     return reading.words.format(**forms)
-
-
-def _and(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 # --- the hypotheses ---

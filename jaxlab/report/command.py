@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from jaxlab import results, terminal, writing
+from jaxlab.cli import EXERCISES
 from jaxlab.errors import DataError, OptionError
 from jaxlab.exercises import command as exercise
 from jaxlab.exercises.command import Output, ask
 
-EXERCISES = tuple(f"ex{n}" for n in range(1, 8))
 # Options whose values are files or folders.
 FILES = ("--out", "--data", "--mnist-dir", "--mnist_dir")
 

@@ -17,8 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jaxlab.report.wording import counted, fixed, interval, listed, percent, scientific
 from jaxlab.statistics import half_width
+from jaxlab.wording import counted, fixed, interval, listed, percent, scientific
 
 Numbers = dict[str, Any]
 Content = dict[str, Any]

@@ -12,7 +12,7 @@ from jaxlab import results, writing
 from jaxlab.errors import OutputError
 from jaxlab.report import listings
 from jaxlab.report.content import CONTENT
-from jaxlab.report.wording import counted, duration, listed
+from jaxlab.wording import counted, duration, listed
 
 TEMPLATE = Path(__file__).parent / "typst"
 QUESTIONS = {

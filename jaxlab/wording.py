@@ -13,7 +13,12 @@ def scientific(value: float | None) -> str:
     if value == 0 or 0.01 <= abs(value) < 1000:
         return f"{value:.3g}"
     digits, exponent = f"{value:.1e}".split("e")
-    return f"{digits} × 10{str(int(exponent)).translate(_RAISED)}"
+    return f"{digits} × {power_of_ten(int(exponent))}"
+
+
+def power_of_ten(exponent: int) -> str:
+    """'10⁻³'."""
+    return f"10{str(exponent).translate(_RAISED)}"
 
 
 def fixed(value: float | None, digits: int) -> str:
@@ -30,6 +35,12 @@ def interval(entry: dict[str, Any]) -> str:
     """'96.56 to 97.20', its 95 % interval in percent."""
     low, high = entry["ci95"]
     return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def accuracy(entry: dict[str, Any]) -> str:
+    """'96.88 % (95 % interval 96.56 to 97.20, 5 networks, 2,000 images)'."""
+    networks, images = counted(len(entry["per_seed"]), "network"), f"{entry['examples']:,} images"
+    return f"{percent(entry)} (95 % interval {interval(entry)}, {networks}, {images})"
 
 
 def listed(words: Sequence[Any]) -> str:

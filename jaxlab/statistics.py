@@ -1,7 +1,7 @@
 """Intervals and tests for accuracies."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,17 @@ def over_seeds(accuracies: Sequence[float], examples: int) -> dict[str, Any]:
         "per_seed": [float(a) for a in accuracies],
         "examples": examples,
     }
+
+
+def in_percent(
+    rows: Mapping[str, Sequence[dict[str, Any]]],
+) -> tuple[dict[str, list[float]], dict[str, list[list[float]]]]:
+    """Means and 95 % intervals of accuracies by name, in percent as figures have them."""
+    means = {name: [100 * entry["mean"] for entry in row] for name, row in rows.items()}
+    intervals = {
+        name: [[100 * end for end in entry["ci95"]] for entry in row] for name, row in rows.items()
+    }
+    return means, intervals
 
 
 def half_width(values: Sequence[float]) -> float:

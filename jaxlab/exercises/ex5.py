@@ -163,18 +163,13 @@ def _figures(config: Config, numbers: dict[str, Any]) -> dict[str, Any]:
         name: numbers[f"{key}_accuracy"]
         for name, key in (("training", "train"), ("validation", "val"), ("test", "test"))
     }
+    means, intervals = statistics.in_percent(curves)
     mark = (chosen, f"chosen: {chosen}")
     return {
         "accuracies": figures.lines(
-            sizes,
-            {name: [100 * entry["mean"] for entry in row] for name, row in curves.items()},
-            xlabel="hidden units", ylabel="accuracy, %",
+            sizes, means, xlabel="hidden units", ylabel="accuracy, %",
             title=f"Mean and 95 % interval of {config.networks} networks",
-            intervals={
-                name: [[100 * end for end in entry["ci95"]] for entry in row]
-                for name, row in curves.items()
-            },
-            chosen=mark, log="x",
+            intervals=intervals, chosen=mark, log="x",
         ),
         "bias_variance": figures.lines(
             sizes,

@@ -144,11 +144,13 @@ def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
 
 
 def _figures(numbers: dict[str, Any]) -> dict[str, Any]:
-    tests, validations = (
-        {
-            "raw pixels": [numbers[f"raw_{part}"]] * len(numbers[f"autoencoder_{part}"]),
-            "autoencoder features": [*numbers[f"autoencoder_{part}"].values()],
-        }
+    (tests, intervals), (validations, _) = (
+        statistics.in_percent(
+            {
+                "raw pixels": [numbers[f"raw_{part}"]] * len(numbers[f"autoencoder_{part}"]),
+                "autoencoder features": [*numbers[f"autoencoder_{part}"].values()],
+            }
+        )
         for part in ("accuracy", "val_accuracy")
     )
     drawn = partial(
@@ -160,22 +162,15 @@ def _figures(numbers: dict[str, Any]) -> dict[str, Any]:
     )
     return {
         "accuracies": drawn(
-            _in_percent(tests, "mean"),
+            tests,
+            intervals=intervals,
             ylabel="test accuracy, %",
             title="Test images, with Wilson's 95 % interval",
-            intervals=_in_percent(tests, "ci95"),
         ),
         "validation": drawn(
-            _in_percent(validations, "mean"),
-            ylabel="validation accuracy, %",
-            title="What the choice was made by",
+            validations, ylabel="validation accuracy, %", title="What the choice was made by"
         ),
     }
-
-
-def _in_percent(rows: dict[str, list[dict]], key: str) -> dict[str, list]:
-    """Of each entry of each row the mean or the interval."""
-    return {name: [100 * np.array(entry[key]) for entry in row] for name, row in rows.items()}
 
 
 def _summary(numbers: dict[str, Any]) -> list[tuple[str, str]]:

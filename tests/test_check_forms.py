@@ -286,3 +286,117 @@ def test_a_file_that_is_no_notebook(check, text):
     report = check(text, "a.ipynb")
     assert report.verdict == "unchecked"
     assert "no notebook of Jupyter's format 4" in report.reason
+
+
+def test_the_header_of_colab_costs_no_cell(check):
+    header = "try:\n  %tensorflow_version 2.x\nexcept Exception:\n  pass\nimport numpy as np\n"
+    text = OTHER_COST.replace("import numpy as np", "")
+    report = check(notebook(header, text), "a.ipynb", **ONE_WAY)
+    assert report.verdict == "right", report.reason
+
+
+MEAN_OF_COLUMNS = """
+import numpy as np
+
+def cost(W, b, X, y):
+    m = len(X)
+    d = (X @ W + b - y) / m
+    return 0.5 * m * (d**2).sum(), X.T @ d[:, [0] * W.shape[1]], d.sum(0)
+"""
+NORMALISED = """
+import numpy as np
+
+def cost(params, X, y):
+    W, b = params["W"], params["b"]
+    z = X @ W + b
+    s = np.sqrt(z.var(0) + 1e-5)
+    n = (z - z.mean(0)) / s
+    d = n**3 - y
+    dn = 3 * n**2 * d / len(X)
+    dz = (dn - dn.mean(0) - n * (dn * n).mean(0)) / s
+    return 0.5 * (d**2).sum() / len(X), {"W": X.T @ dz, "b": dz.sum(0)}
+
+def example():
+    rng = np.random.default_rng(0)
+    params = {"W": rng.normal(size=(4, 3)), "b": rng.normal(size=3)}
+    return params, rng.normal(size=(20, 4)), rng.normal(size=(20, 3))
+"""
+PIXELS = """
+import numpy as np
+
+def cost(theta, X, y):
+    a = np.tanh(X @ theta)
+    return 0.5 * ((a - y)**2).sum() / len(y), X.T @ ((a - y) * (1 - a**2)) / len(y)
+
+def example():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (30, 20)).astype(float)
+    return rng.normal(0, 1e-3, 20), X, rng.random(30)
+"""
+PRICES = """
+import numpy as np
+
+def cost(theta, X, y):
+    d = X @ theta - y
+    return d @ d / (2 * len(y)), X.T @ d / len(y)
+
+def example():
+    rng = np.random.default_rng(0)
+    return np.zeros(3), rng.normal(size=(47, 3)), rng.uniform(170_000, 700_000, 47)
+"""
+POSITIVE = """
+import numpy as np
+
+def cost(theta, X, y):
+    mu = X @ theta
+    return np.mean(np.log(mu) + y / mu), X.T @ (1 / mu - y / mu**2) / len(y)
+
+def example():
+    rng = np.random.default_rng(0)
+    return rng.uniform(1, 2, 4), rng.uniform(1, 2, (20, 4)), rng.uniform(1, 2, 20)
+"""
+FUNCTIONS = """
+import numpy as np
+
+def cost(theta, X, y, net):
+    a = net["layers"][0](X @ theta)
+    return 0.5 * np.mean((a - y)**2), X.T @ ((a - y) * (1 - a**2)) / len(y)
+
+def example():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=3), rng.normal(size=(9, 3)), rng.normal(size=9), {"layers": [np.tanh]}
+"""
+
+
+def test_what_is_wrong_with_several_outputs_alone_is_wrong(check):
+    report = check(MEAN_OF_COLUMNS)
+    assert report.verdict == "wrong"
+    assert "right for one output an example, not for several" in report.note
+
+
+def test_a_gradient_of_zero_may_be_what_rounding_leaves(check):
+    report = check(NORMALISED)
+    assert report.verdict == "right", report.reason
+    assert "gradient of b is so small beside J" in report.note
+    assert check(NORMALISED.replace("dz.sum(0)", "dz.sum(0) + 1e-3")).wrong == ["b"]
+
+
+def test_a_smooth_cost_of_large_inputs_has_no_kinks(check):
+    report = check(PIXELS)
+    assert (report.verdict, report.note) == ("right", "")
+    assert check(PIXELS.replace("(1 - a**2)", "(1 - a)")).verdict == "wrong"
+
+
+def test_targets_that_are_no_classes(check):
+    assert "one target an example" in check(PRICES).layout
+    assert "1/m" in check(PRICES.replace("d / len(y)", "d")).mistakes[0]["id"]
+
+
+def test_a_cost_that_is_finite_near_its_example_alone(check):
+    assert check(POSITIVE).verdict == "right"
+    assert check(POSITIVE.replace("1 / mu -", "2 / mu -")).verdict == "wrong"
+
+
+def test_an_example_may_hold_functions_anywhere(check):
+    report = check(FUNCTIONS)
+    assert report.verdict == "right", report.reason

@@ -327,3 +327,15 @@ def test_a_gradient_of_another_form_is_refused():
         check_gradients(one_short, params, x, y, cost=jaxlab.cost)
     with pytest.raises(OptionError, match="coordinates is 0"):
         check_gradients(jaxlab.cost_and_grad, params, x, y, cost=jaxlab.cost, coordinates=0)
+
+
+def test_what_is_hidden_from_autograd_alone_is_no_mistake():
+    def hidden(w, x):
+        return 0.5 * jnp.sum(jax.lax.stop_gradient(w) * w * x), w * x
+
+    rng = np.random.default_rng(0)
+    w, x = rng.standard_normal(6), rng.standard_normal(6)
+    check = check_gradients(hidden, w, x)
+    assert check, str(check)
+    assert "a part of J is hidden from it" in str(check)
+    assert not check_gradients(lambda w, x: (hidden(w, x)[0], w * x / 2), w, x)

@@ -142,15 +142,16 @@ def _factor(k: float, m: int, units: int) -> Key:
     """The name of a factor: times m, 1/m, 2, -1, …"""
     table = (
         (m, "1/m forgotten", f"{{block}} is m = {m} times what it should be: divide by m"),
-        (1 / m, "1/m twice", f"{{block}} is 1/m = 1/{m} of what it should be: 1/m is there twice"),
-        (-1, "sign", "{block} has the wrong sign: a - y, not y - a"),
+        (1 / m, "1/m twice",
+         f"{{block}} is 1/m = 1/{m} of what it should be: divided by m once too often"),
+        (-1, "sign", "{block} has the wrong sign"),
         (-m, "sign and 1/m",
-         f"{{block}} is -m = -{m} times what it should be: write a - y, and divide by m"),
+         f"{{block}} is -m = -{m} times what it should be: turn the sign, and divide by m"),
         (-1 / m, "sign and 1/m",
-         f"{{block}} is -1/m = -1/{m} times what it should be: write a - y, 1/m once"),
-        (2, "factor", "{block} is 2 times what it should be: the ½ of the cost cancels the 2"),
-        (0.5, "factor", "{block} is ½ of what it should be: the ½ of the cost is in it twice, or "
-         "the 2 of the square is missing"),
+         f"{{block}} is -1/m = -1/{m} times what it should be: the sign is turned, and it "
+         "is divided by m once too often"),
+        (2, "factor", "{block} is 2 times what it should be: a ½ is forgotten, or a 2 is too many"),
+        (0.5, "factor", "{block} is ½ of what it should be: a ½ is too many, or a 2 is forgotten"),
         (m / max(m - 1, 1), "1/(m-1)",
          f"{{block}} is divided by m - 1 = {m - 1}: divide by m = {m}"),
         (1 / m**2, "1/m twice", f"{{block}} is 1/m² = 1/{m * m} of what it should be"),

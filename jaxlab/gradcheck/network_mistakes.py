@@ -83,6 +83,9 @@ def _updated_parameters(problem: WrongGradient) -> list[Mistake]:
     theta = problem.stacked([named(params) for params in problem.params])
     step = _joined(theta) - _joined(mine)
     rate = ratio(step, g)
+    # Where θ is tiny beside the gradient, a mere factor looks like that as well.
+    if close(_joined(mine), ratio(_joined(mine), g) * g, 1e3 * problem.tolerance):
+        return []
     # The difference to θ has lost the digits that a short step leaves to θ.
     if not 1e-4 < abs(rate) < 1e4 or not close(step, rate * g, 1e3 * problem.tolerance):
         return []
@@ -111,6 +114,11 @@ def what_is_known(problem: WrongGradient) -> str:
     known = [l for l in range(1, L) if all(ok.get(f"{kind}{l}", True) for kind in "Wb")]
     text = "No single mistake or pair of mistakes that this checker knows explains the numbers."
     top = next((l for l in range(L - 1, 0, -1) if l not in known), 0)
+    if not top:
+        return (
+            f"{text} At most random parameters the gradient is right, at some it is not: look for "
+            "a condition, or for a norm that is clipped."
+        )
     delta = f"δ{top + 1}"
     if ok.get(f"b{top}") and not ok[f"W{top}"]:
         return (

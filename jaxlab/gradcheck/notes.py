@@ -40,6 +40,9 @@ def notes_of(problem, plan, answers, blocks, unfit, m) -> list[str]:
         notes.append(
             "jax.grad was left out: it would follow a derivative rule written by hand inside the "
             "cost (custom_vjp or custom_jvp)."
+            if problem.rules
+            else "jax.grad was left out: it alone objects, so a part of J is hidden from it "
+            "(stop_gradient)."
         )
     other = [b.name for b in blocks if not b.ok and "autograd" in b.diff.keys() - {*b.objections}]
     if other:

@@ -416,12 +416,12 @@ def _back_through(j: int, l: int) -> Change:
 
 def _examples(p: Pass) -> Iterator[Rule]:
     """Some examples never summed, everywhere or in one block."""
-    m, L = p.m, p.L
+    m, L, is_sum = p.m, p.L, abs(p.network.factor) in (0.5, 1.0, 2.0)
     everywhere = frozenset({("delta", L)})
     for j in range(1, 4 if m > 3 else 1):
-        some = f"{j} example{'s' * (j > 1)}"
+        some = "example is" if j == 1 else f"{j} examples are"
         for where, keep in (("first", slice(j, None)), ("last", slice(None, m - j))):
-            text = f"the {where} {some} of the batch are never summed: the sum runs over all m"
+            text = f"the {where} {some} never summed: the sum runs over all m"
             yield Rule(f"{where} examples missed", everywhere, _only(keep), text)
             text += f", and 1/m is {m}⁻¹, not {m - j}⁻¹"
             yield Rule(f"{where} examples missed", everywhere, _only(keep, m / (m - j)), text)
@@ -429,6 +429,8 @@ def _examples(p: Pass) -> Iterator[Rule]:
         keep = slice(index, index + 1)
         for factor, how in ((1.0, f"divided by m = {m}"), (float(m), "not divided by m")):
             text = f"only the {where} example counts, {how}: sum over all m examples, then divide"
+            if is_sum:
+                text = f"only the {where} example counts{', m times' * (factor > 1)}: sum over all"
             yield Rule(f"{where} example only", everywhere, _only(keep, factor), text)
             for l in range(1, L):
                 for parts in (("W",), ("b",), *[("W", "b")] * (L > 2)):

@@ -53,11 +53,16 @@ def diagnosis(check: GradientCheck) -> list[str]:
 def how_wrong(check: GradientCheck) -> list[str]:
     """For each wrong block, how far it is off and in which direction."""
     return [
-        f"{block.name} is off by a relative difference of {max(block.diff.values()):.1e}: "
+        f"{block.name} is off by a relative difference of {_largest(block):.1e}: "
         f"{direction(check.mine[block.name], check.right[block.name])}"
         for block in check.blocks
         if not block.ok
     ]
+
+
+def _largest(block: BlockCheck) -> float:
+    """The largest difference to a witness that objects."""
+    return max(block.diff.get(who, 0.0) for who in block.objections) or max(block.diff.values())
 
 
 def direction(mine: np.ndarray, right: np.ndarray | None) -> str:

@@ -163,25 +163,28 @@ def unfit_witnesses(answers: list[Testimony], problem: Problem, precision: Preci
     """Those that contradict central differences for a reason of their own.
 
     The complex step where the cost is not analytic; `jax.grad` where it follows a rule that was
-    written by hand. Whether the gradient under test is right plays no part.
+    written by hand, or where it alone objects: a part of J is hidden from it (stop_gradient).
     """
     who = answers[0].theirs.keys()
-    theirs = {w: np.concatenate([a.theirs[w][a.judged] for a in answers]) for w in who}
+    said = {w: np.concatenate([a.theirs[w][a.judged] for a in answers]) for w in who}
+    said["mine"] = np.concatenate([a.mine[a.judged] for a in answers])
     error = norm(np.concatenate([a.error[a.judged] for a in answers]))
 
     def agree(one: str, other: str, tolerance: float) -> bool:
-        apart = norm(theirs[one] - theirs[other])
-        together = norm(theirs[one] + theirs[other])
+        apart = norm(said[one] - said[other])
+        together = norm(said[one] + said[other])
         allowed = error if "finite_difference" in (one, other) else 0.0
         return bool(apart <= max(tolerance * together, allowed))
 
     unfit = set()
-    if (
-        {"autograd"} <= who
-        and problem.rules
-        and not agree("autograd", "finite_difference", precision.difference)
-    ):
-        unfit.add("autograd")
+    if "autograd" in who and not agree("autograd", "finite_difference", precision.difference):
+        alone = (
+            "complex_step" in who
+            and agree("mine", "complex_step", precision.exact)
+            and agree("mine", "finite_difference", precision.difference)
+        )
+        if problem.rules or alone:
+            unfit.add("autograd")
     if "complex_step" in who:
         if "autograd" in who - unfit:
             fits = agree("complex_step", "autograd", precision.exact) or not agree(

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck.digits import is_float32
-from jaxlab.gradcheck.files.forms import Form, form_of, forms, redrawn, separate_forms
+from jaxlab.gradcheck.files.forms import Form, form_of, forms, nearby, redrawn, separate_forms
 from jaxlab.gradcheck.files.process import Opaque
 from jaxlab.gradcheck.files.roles import Arguments, arguments_of, params_among, piece_of, role_of
 from jaxlab.gradcheck.layouts import leaves, raw_leaves
@@ -29,8 +29,8 @@ LABELS = {
     "from-0-column": "labels 0 … K-1, (m, 1)",
     "from-1-column": "labels 1 … K, (m, 1)",
     "none": "no labels: an autoencoder, y = x",
-    "single": "targets 0 or 1, (m, 1)",
-    "single-vector": "targets 0 or 1, (m,)",
+    "single": "one target an example, (m, 1)",
+    "single-vector": "one target an example, (m,)",
     "signs": "targets -1 or 1, (m,)",
 }
 
@@ -255,18 +255,25 @@ def _calls_of_example(function: dict, example: list, options: Options) -> Iterat
     none = np.zeros((0, 0))
     settings = _settings((name, role_of(name), value) for name, value in pairs)
     call = Call(unknown, (), "", "", none, none, rest, named, decay, settings, by_name)
+    found = []
     if data and isinstance(data[0], np.ndarray) and data[0].ndim == 2:
         for examples in [options.examples] if options.examples else ["rows", "columns"]:
             x = np.asarray(data[0] if examples == "rows" else data[0].T, np.float64)
             for labels, y in _targets(x, target[0] if target else None, examples, options.labels):
                 for sizes in _sizes_of_example(theta, x, y, by_role, options):
                     form = form_of(theta, sizes)
-                    for asked in _asked([form] if form else [], options):
-                        yield Call(
-                            asked, sizes, examples, labels, x, y, rest, named, decay, settings,
-                            by_name, rho,
-                        )  # fmt: skip
-    yield call
+                    found += [
+                        replace(
+                            call, form=asked, sizes=sizes, examples=examples, labels=labels,
+                            x=x, y=y, rho=rho,
+                        )
+                        for asked in _asked([form] if form else [], options)
+                    ]  # fmt: skip
+    found.append(call)
+    yield from found
+    for call in found:
+        close = replace(call.form, make=partial(nearby, theta), near=True)
+        yield replace(call, form=close, points=[], results=[])
 
 
 def _targets(x, target, examples: str, asked: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -280,11 +287,13 @@ def _targets(x, target, examples: str, asked: str) -> Iterator[tuple[str, np.nda
         if len(y) == len(x):
             yield "one-hot", np.asarray(y, np.float64)
     elif t.size == len(x):
-        classes = t.ravel().astype(int)
-        for first in (0, 1):
-            if classes.min() >= first and asked in ("", f"from-{first}"):
-                K = int(classes.max()) + 1 - first
-                yield f"from-{first}", np.eye(max(K, 1))[classes - first]
+        t = t.ravel()
+        for first in (0, 1) if (t == np.floor(t)).all() and t.max() <= len(t) else ():
+            if t.min() >= first and asked in ("", f"from-{first}"):
+                K = int(t.max()) + 1 - first
+                yield f"from-{first}", np.eye(max(K, 1))[t.astype(int) - first]
+        if asked in ("", "signs"):
+            yield "single-vector", np.asarray(t[:, None], np.float64)
 
 
 def _sizes_of_example(theta, x, y, by_role, options: Options) -> list[tuple[int, ...]]:

@@ -54,6 +54,7 @@ def main() -> None:
             example = module.example()
             if not isinstance(example, tuple | list):
                 raise TypeError("example() must return the arguments of the function")
+            example = [decode(encode(v, (i,)), example) for i, v in enumerate(example)]
     except BaseException as error:
         reply({"error": said(error, file)})
         return
@@ -67,7 +68,7 @@ def main() -> None:
             "stopped": stopped,
             "example": None
             if example is None
-            else [encode(value, i) for i, value in enumerate(example)],
+            else [encode(value, (i,)) for i, value in enumerate(example)],
         }
     )  # fmt: skip
     for line in requests:
@@ -152,15 +153,29 @@ def source_of(file: str) -> tuple[bytes, str]:
 def without_ipython(code: list[str]) -> list[str]:
     """The lines of a cell, those that only IPython understands as `pass`."""
     kept: list[str] = []
-    for line in code:
+    nothings = [line[: len(line) - len(line.lstrip())] + "pass" for line in code]
+    replaced = [
+        nothing if IPYTHON.match(line) else line
+        for line, nothing in zip(code, nothings, strict=True)
+    ]
+    if not is_python(code) and is_python(replaced):
+        return replaced
+    for line, nothing in zip(code, nothings, strict=True):
         if IPYTHON.match(line):
-            nothing = line[: len(line) - len(line.lstrip())] + "pass"
             # Not in the middle of an expression, where a line may begin with % as well.
             with contextlib.suppress(SyntaxError):
                 ast.parse("\n".join([*kept, nothing]))
                 line = nothing
         kept.append(line)
     return kept
+
+
+def is_python(lines: list[str]) -> bool:
+    try:
+        ast.parse("\n".join(lines))
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def only_defines(statement: ast.stmt) -> bool:
@@ -352,16 +367,19 @@ def number(J) -> float:
     return float(value.reshape(()))
 
 
-def encode(value, example: int | None = None):
-    """JSON of numbers, arrays, and dicts, lists and tuples of them; of all else, of an example,
-    its place there."""
+def encode(value, place: tuple = ()):
+    """JSON of numbers, arrays, and dicts, lists and tuples of them.
+
+    Of all else in an example its place: the number of the argument, then keys.
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, dict):
-        return {"dict": [[encode(key), encode(part, example)] for key, part in value.items()]}
+        parts = [(key, encode(part, place and (*place, key))) for key, part in value.items()]
+        return {"dict": [[encode(key), part] for key, part in parts]}
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"
-        return {kind: [encode(part, example) for part in value]}
+        return {kind: [encode(part, place and (*place, i)) for i, part in enumerate(value)]}
     import numpy as np
 
     try:
@@ -369,9 +387,9 @@ def encode(value, example: int | None = None):
     except Exception:
         array = np.asarray(None)
     if array.dtype.kind not in "biuf":
-        if example is None:
+        if not place:
             raise TypeError(f"a {type(value).__name__} is no array of real numbers")
-        return {"example": example}
+        return {"example": place}
     return {"array": array.ravel().tolist(), "shape": array.shape, "dtype": str(array.dtype)}
 
 
@@ -385,7 +403,9 @@ def decode(value, example):
     if "tuple" in value:
         return tuple(decode(part, example) for part in value["tuple"])
     if "example" in value:
-        return copy.deepcopy(example[value["example"]])
+        for key in value["example"]:
+            example = example[key]
+        return example  # of which `called` takes copies
     import numpy as np
 
     return np.array(value["array"], value["dtype"]).reshape(value["shape"])

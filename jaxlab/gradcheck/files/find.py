@@ -52,6 +52,8 @@ def find(
     works, unlike, tries, tries_unlike = None, None, 0, 0
     failures, deeper = list[Failure](), Failure("", -1)
     for call in calls(function, example, options):
+        if call.form.near and (works or unlike):
+            break
         if unlike and unlike[1].sizes == call.sizes and unlike[1].labels != call.labels:
             continue  # labels have nothing to do with it
         failure = _call_twice(ask, call, rng)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxlab.gradcheck.files.roles import piece_of
-from jaxlab.gradcheck.layouts import MAJORS, ORDERS, Layout, raw_leaves, shape_of_numbers
+from jaxlab.gradcheck.layouts import MAJORS, ORDERS, Layout, raw_leaves, rebuilt, shape_of_numbers
 from jaxlab.gradcheck.networks import Array
 
 BIASES = ("(n,)", "(1, n)", "(n, 1)")
@@ -31,13 +31,15 @@ KINDS = {
 class Form:
     """What a function may take as its parameters, and the layouts that this may have.
 
-    make(rng) draws parameters in this form.
+    make(rng) draws parameters in this form. near: close to those of an example, for functions that
+    work nowhere else.
     """
 
     text: str
     make: Callable[[np.random.Generator], Any]
     layouts: tuple[Layout, ...]
     flat: bool
+    near: bool = False
 
     def under(self, name: str) -> "Form":
         """The same in a dict of one entry."""
@@ -119,6 +121,18 @@ def redrawn(structure: Any, rng: np.random.Generator) -> Any:
     own = own[np.isfinite(own) & (own != 0)]
     size = np.sqrt(np.mean(own**2)) if own.size else 1.0
     return _redrawn(structure, rng, min(max(float(size) / TYPICAL, 0.01), 1.0))
+
+
+def nearby(structure: Any, rng: np.random.Generator) -> Any:
+    """The same structure of arrays with each number changed by a tenth at most."""
+    arrays = [
+        leaf * (1 + 0.1 * rng.uniform(-1, 1, leaf.shape))
+        + 0.01 * (leaf == 0) * draw(leaf.shape, rng)
+        if leaf.dtype.kind == "f"
+        else leaf
+        for leaf in raw_leaves(structure)
+    ]
+    return rebuilt(structure, iter(arrays))
 
 
 def _redrawn(structure: Any, rng: np.random.Generator, scale: float) -> Any:

@@ -24,6 +24,7 @@ COSTS = "cost|loss|objective|^j$|kosten|verlust|co[uû]t|perte|coste?$|custo$|pe
 GRADIENTS = "grad|back|^dj"
 # Mistakes that a mean over several outputs, where one was meant, looks like.
 FACTORS = ("factor", "1/m forgotten", "1/m twice", "1/(m-1)", "sign", "sign and 1/m")
+RIGHT_ALONE = "right for one output an example, not for several"
 DEEPER = (8, 5, 10)  # the layers that are tried first, where none are named
 
 
@@ -79,9 +80,9 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
     if found and call.deeper:
         equal = (DEEPER[0], *2 * DEEPER[-1:])
         found, call = _with_sizes(theirs, report.function, options, equal) or (found, call)
-    _judge(theirs, function, found, call, report)
+    is_mean = _judge(theirs, function, found, call, report)
     if report.wrong and len(call.sizes) == 2 and call.sizes[-1] > 1 and not options.sizes:
-        call = _with_one_output(theirs, options, report) or call
+        call = _with_one_output(theirs, options, report, is_mean) or call
     elif found and not report.wrong and _takes_any_depth(function, call) and not options.sizes:
         _with_two_hidden_layers(theirs, call, options, report)
     report.verdict = "wrong" if report.wrong or report.mistakes else "right"
@@ -109,11 +110,12 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
 
 def _judge(
     theirs: Theirs, function: dict, found: Recognised | None, call: Call, report: Report
-) -> None:
-    if found:
-        judge_by_network(found, report)
-    else:
-        judge_by_differences(theirs, function, call, report)
+) -> bool:
+    """Fills the report; whether the gradient is wrong as that of a mean over outputs may be."""
+    if not found:
+        return judge_by_differences(theirs, function, call, report)
+    judge_by_network(found, report)
+    return False
 
 
 def _with_sizes(
@@ -155,11 +157,11 @@ def _left_alone(function: dict, call: Call) -> str:
     )
 
 
-def _with_one_output(theirs: Theirs, options: Options, report: Report) -> Call | None:
+def _with_one_output(theirs: Theirs, options: Options, report: Report, is_mean) -> Call | None:
     """A regression may be meant for one output: J that is a mean over several is another cost.
 
-    Where it is right for one, or wrong in a way that is known, that is the report; but not where
-    what is wrong with several has a name other than a factor, as a sum over units has.
+    Where it is right for one, or wrong in a way that is known, that is the report; but only where
+    several are wrong by a factor, or where targets -1 and 1 are what makes it right.
     """
     if any(mistake["id"] not in FACTORS for mistake in report.mistakes):
         return None
@@ -173,6 +175,10 @@ def _with_one_output(theirs: Theirs, options: Options, report: Report) -> Call |
             raise
         except CheckError:
             continue
+        if not (alone.wrong or labels or report.mistakes or is_mean):
+            # It is no mean over outputs that makes it wrong, which would be a factor.
+            report.note = "; ".join(part for part in (report.note, RIGHT_ALONE) if part)
+            return None
         words = [mistake["explanation"] for mistake in alone.mistakes]
         known = words and words != [mistake["explanation"] for mistake in report.mistakes]
         if not alone.wrong or known:

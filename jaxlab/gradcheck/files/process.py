@@ -89,12 +89,15 @@ class Theirs:
 
         spread: points are dicts of arguments. function: a name, or two for J and its gradient.
         """
+        # What their process has already is not sent anew.
+        places = {id(value): Opaque([i]) for i, value in enumerate(self.example or [])
+                  if isinstance(value, np.ndarray)}  # fmt: skip
         request = {
             "function": function,
             "spread": spread,
             "points": [encode(point) for point in points],
-            "args": [encode(value) for value in args],
-            "named": {name: encode(value) for name, value in named.items()},
+            "args": [encode(places.get(id(value), value)) for value in args],
+            "named": {name: encode(places.get(id(v), v)) for name, v in named.items()},
             "last": self.last,
         }
         assert self.process.stdin is not None
@@ -163,9 +166,9 @@ class Theirs:
 
 
 class Opaque:
-    """Something of example() that only their process can hold: the value number `place`."""
+    """Something of example() that their process holds: at `place`, keys from outside in."""
 
-    def __init__(self, place: int) -> None:
+    def __init__(self, place: list) -> None:
         self.place = place
 
 

@@ -32,8 +32,11 @@ class Report:
         return asdict(self)
 
 
-def block_report(mine: list, right: list, tolerance: float) -> dict[str, Any]:
-    """How far a block is from the right one at all points, and whether that is rounding."""
+def block_report(mine: list, right: list, tolerance: float, noise: float = 0.0) -> dict[str, Any]:
+    """How far a block is from the right one at all points, and whether that is rounding.
+
+    noise: how far off a number of `right` may be by itself.
+    """
     g, n = np.stack(mine), np.stack(right)
     with np.errstate(all="ignore"):
         apart, together = norm(g - n), norm(g + n)
@@ -41,4 +44,5 @@ def block_report(mine: list, right: list, tolerance: float) -> dict[str, Any]:
         return {"ok": False, "relative_difference": None}
     # Of exact opposites nothing is left of g + n: as little as rounding leaves stands for it.
     difference = float(apart / max(together, EPS * apart)) if apart else 0.0
-    return {"ok": difference <= tolerance, "relative_difference": difference}
+    ok = bool(difference <= tolerance or apart <= noise * g.size**0.5)
+    return {"ok": ok, "relative_difference": difference}

@@ -116,9 +116,9 @@ def _run(command: str, options: list[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if command == "--version":
-        from importlib.metadata import version
+        from jaxlab.results import version_of
 
-        print(f"jaxlab {version('jaxlab')}")
+        print(f"jaxlab {version_of('jaxlab')}")
         return 0
     if command == "report":
         from jaxlab.report import command as report_command

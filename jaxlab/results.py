@@ -171,15 +171,7 @@ def check_writable(out: str | os.PathLike[str]) -> None:
 
 def environment() -> dict[str, Any]:
     """Versions and the device: what somebody needs to get these numbers again."""
-    from importlib.metadata import PackageNotFoundError, version
-
     import jax
-
-    def version_of(package: str) -> str:
-        try:
-            return version(package)
-        except PackageNotFoundError:  # jaxlab itself, run from a checkout
-            return "not installed"
 
     device = jax.devices()[0]
     packages = ("jaxlab", "jax", "jaxlib", "flax", "optax", "numpy", "matplotlib", "scipy")
@@ -191,6 +183,15 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": {name: version_of(name) for name in packages},
     }
+
+
+def version_of(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:  # jaxlab itself, run from a checkout
+        return "not installed"
 
 
 def _processor() -> str:

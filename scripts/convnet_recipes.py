@@ -75,6 +75,7 @@ from jaxlab.convnet.presets import PLAIN, PRESETS, STRONG, WEAK
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import train_timed
 from jaxlab.data.mnist import load_full_mnist
+from jaxlab.errors import JaxlabError
 from jaxlab.statistics import over_seeds
 
 VALIDATION = 10_000
@@ -170,8 +171,13 @@ def main() -> None:
     if unknown := set(options.groups) - GROUPS.keys():
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
 
+    if options.networks is not None and options.networks < 1:
+        parser.error("--networks must be at least 1")
     use_compilation_cache()
-    images, labels = load_full_mnist(options.mnist_dir).train
+    try:
+        images, labels = load_full_mnist(options.mnist_dir).train
+    except JaxlabError as error:
+        parser.error(str(error))
     train = images[:-VALIDATION], labels[:-VALIDATION]
     held_out = images[-VALIDATION:], labels[-VALIDATION:]
     print("| group | change | validation accuracy, % | training, s |\n|---|---|---|---|")

@@ -19,6 +19,7 @@ from jaxlab.compilation import use_compilation_cache
 from jaxlab.convnet.presets import PRESETS
 from jaxlab.convnet.training import train_timed
 from jaxlab.data.mnist import load_full_mnist
+from jaxlab.errors import JaxlabError
 from jaxlab.results import check_writable, environment
 from jaxlab.statistics import over_seeds
 from jaxlab.writing import write_whole
@@ -41,10 +42,15 @@ def main() -> None:
     if unknown := set(presets) - PRESETS.keys():
         parser.error(f"no such preset: {', '.join(sorted(unknown))}")
 
-    if options.json:
-        check_writable(options.json.parent)
+    if options.networks < 1:
+        parser.error("--networks must be at least 1")
     use_compilation_cache()
-    sets = load_full_mnist(options.mnist_dir)
+    try:
+        if options.json:
+            check_writable(options.json.parent)
+        sets = load_full_mnist(options.mnist_dir)
+    except JaxlabError as error:
+        parser.error(str(error))
     where = environment()
     versions = ", ".join(f"{name} {where['packages'][name]}" for name in ("jax", "flax", "optax"))
     print(f"{sets.source}; {where['device']}, {where['cores']} cores; {versions}\n")

@@ -43,6 +43,19 @@ def test_help_teaches_and_imports_nothing_slow(jaxlab):
     assert "--hidden" in jaxlab("ex2", "--help").stdout
 
 
+def test_a_reader_that_has_gone_costs_no_result(python, cache, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [python, "-I", "-m", "jaxlab", "ex1", "--quick"], cwd=tmp_path, stdout=writing,
+        stderr=subprocess.PIPE, text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(cache)},
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert result(tmp_path / "runs", "ex1")["exercise"] == "ex1"
+
+
 @pytest.mark.parametrize("exercise", sorted(FIGURES))
 def test_quick_run_leaves_a_whole_result(quick_lab, exercise):
     folder, done = quick_lab

@@ -76,6 +76,9 @@ def test_evaluate_gives_the_accuracy_of_the_saved_network(jaxlab, tmp_path):
     done = jaxlab("ex7", "--evaluate")
     second = numbers(tmp_path / "runs")
     assert "test accuracy" in done.stdout
+    # Of a smoke run no full result comes out.
+    assert "a smoke run" in done.stdout
+    assert json.loads((tmp_path / "runs" / "ex7" / "result.json").read_text())["quick"]
     assert second["test_accuracy"] == first["test_accuracy"]
     assert second["confusion"] == first["confusion"]
     assert second["train_seconds"] == first["train_seconds"]
@@ -89,6 +92,11 @@ def test_evaluate_gives_the_accuracy_of_the_saved_network(jaxlab, tmp_path):
 def test_a_run_is_resumed_and_evaluated_by_its_own_seeds(jaxlab, tmp_path):
     tiny = ("ex7", "--quick", "--channels", "2", "2", "2", "--batch-size", "500")
     jaxlab(*tiny, "--epochs", "1", "--networks", "3")
+    mean = numbers(tmp_path / "runs")["test_accuracy"]
+    jaxlab("ex7", "--evaluate", "--seed", "2")
+    assert numbers(tmp_path / "runs")["test_accuracy"]["per_seed"] == mean["per_seed"][2:]
+    jaxlab("ex7", "--evaluate")
+    assert numbers(tmp_path / "runs")["test_accuracy"] == mean
     jaxlab(*tiny, "--epochs", "0.5", "--seed", "5", "--networks", "2")
     saved = tmp_path / "runs" / "ex7" / "checkpoints"
     assert {path.parent.name for path in saved.glob("seed-*/*")} == {"seed-5", "seed-6"}

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ import nbformat
 import pytest
 
 from jaxlab import terminal
+from jaxlab.convnet.presets import PRESETS
 from jaxlab.results import Result
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +41,23 @@ def test_it_is_well_formed_and_without_outputs():
     assert NOTEBOOK.read_text() == nbformat.writes(nbformat.from_dict(raw)) + "\n"
     quick = next(cell["source"] for cell in code if cell["id"] == "quick")
     assert "".join(quick).startswith("QUICK = False")
+
+
+def test_the_full_setting_of_every_exercise_is_one(cells):
+    """It is run in the quick setting alone: in full it takes half an hour."""
+    namespace = {"PRESETS": PRESETS} | {f"ex{n}": import_module(f"jaxlab.exercises.ex{n}")
+                                        for n in range(1, 8)}  # fmt: skip
+    imports = cells["quick"].source.splitlines()
+    assert "from jaxlab.convnet.presets import PRESETS" in imports
+    for n in range(1, 8):
+        asked = re.search(r"\.run\((.+)\)$", cells[f"ex{n}-run"].source, re.MULTILINE)[1]
+        config = eval(asked, namespace | {"QUICK": False})
+        assert config == namespace[f"ex{n}"].Config(**vars(config))
+
+
+@pytest.fixture
+def cells():
+    return {cell.id: cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells}
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +180,7 @@ def test_a_result_shows_its_answer_and_what_went_wrong():
     assert "and 2 more" in html
 
 
-def test_without_the_project_it_says_what_to_do(tmp_path, monkeypatch):
-    cells = {cell.id: cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells}
+def test_without_the_project_it_says_what_to_do(cells, tmp_path, monkeypatch):
     definitions = cells["install"].source.split("before = versions()")[0]
     namespace = {}
     exec(definitions, namespace)

@@ -14,6 +14,8 @@ import optax.contrib
 
 from jaxlab.errors import OptionError
 
+MOST_EPOCHS = 1e9
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -62,6 +64,8 @@ class Recipe:
             if not 0 < value < float("inf"):
                 option = name.replace("_", "-")
                 raise OptionError(f"{option} is {value}: it must be above 0, finite")
+        if self.epochs > MOST_EPOCHS:
+            raise OptionError(f"epochs is {self.epochs:g}: {MOST_EPOCHS:g} at most")
         for name in ("weight_decay", "warm_up", "label_smoothing", "batch_norm_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 option = name.replace("_", "-")

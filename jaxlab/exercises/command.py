@@ -49,13 +49,15 @@ def run(name: str, options: Sequence[str], *, alone: bool = True) -> int:
     seconds = time.perf_counter() - start
     if _is_helper():
         return 0
-    if result.table:
-        terminal.say(f"\n{result.table}\n")
-    title = f"Exercise {name[2:]}: {result.title}"
-    title += " (quick: a smoke run, its numbers mean nothing)" if quick else ""
-    terminal.table(title, [*result.summary, ("seconds", f"{seconds:.1f}")])
-    # Only now: a full disk must not cost the answer as well.
-    folder = result.save(out, seconds=seconds, quick=quick)
+    try:
+        if result.table:
+            terminal.say(f"\n{result.table}\n")
+        title = f"Exercise {name[2:]}: {result.title}"
+        title += " (quick: a smoke run, its numbers mean nothing)" if quick else ""
+        terminal.table(title, [*result.summary, ("seconds", f"{seconds:.1f}")])
+    finally:
+        # Only now: a full disk must not cost the answer, nor a closed pipe the result.
+        folder = result.save(out, seconds=seconds, quick=quick)
     terminal.say(f"written: {folder / 'result.json'} and {len(result.figures)} figure(s) beside it")
     for problem in result.problems[:MOST_WARNINGS]:
         terminal.warn(problem)
@@ -118,7 +120,8 @@ def parse(name: str, module, options: Sequence[str]):
         "Command", [("config", module.Config, config)], bases=(Output,), frozen=True
     )
     parsed = ask(command, options, f"jaxlab {name}", module.Config.__doc__)
-    return parsed.config, parsed.out, parsed.quick
+    # To go on with a smoke run makes no full one of it.
+    return parsed.config, parsed.out, parsed.quick or getattr(parsed.config, "smoke", False)
 
 
 def ask(command: type, options: Sequence[str], program: str, description: str | None = None):

@@ -45,6 +45,10 @@ def run(config: Config) -> Result:
     digits = load(config)
     small_x = rng.random((config.examples, config.inputs))
     digit_x = np.asarray(digits.train.x[: config.examples], np.float64)
+    too_few = []
+    if len(digit_x) < config.examples:
+        few = f"{len(digit_x):,} training images, not {config.examples:,}: there are no more"
+        too_few = [f"the autoencoder of digits was checked on {few}"]
     small_sizes = (config.inputs, config.hidden, config.inputs)
     digit_sizes = (digit_x.shape[1], config.digit_hidden, digit_x.shape[1])
 
@@ -77,6 +81,7 @@ def run(config: Config) -> Result:
         table=f"autoencoder {names[0]}\n\n{small}\n\nautoencoder {names[1]}, digits\n\n{large}",
         problems=[
             *digits.oddities,
+            *too_few,
             *check_problems(small, f"autoencoder {names[0]}"),
             *check_problems(large, f"autoencoder {names[1]}"),
         ],

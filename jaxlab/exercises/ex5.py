@@ -116,7 +116,8 @@ def train_all(config: Config, digits: Digits) -> Trained:
                 )
             return given
 
-        seeds, everything = range(config.seed, config.seed + runs), np.arange(len(x))
+        seeds = range(config.seed, config.seed + max(config.networks, config.resamples))
+        everything = np.arange(len(x))
         on_whole = [
             answers_of(seed, everything, "whole training set") for seed in seeds[: config.networks]
         ]
@@ -147,12 +148,15 @@ def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
         for given in zip(*trained.on_resampled, strict=True)
     ]
     bias_squared, variance = zip(*decomposed, strict=True)
+    # An answer that is no number counts as wrong, and its network is not chosen.
+    sound = [np.isfinite(given).all() for given in zip(*trained.on_whole, strict=True)]
+    judged = [entry["mean"] * ok for entry, ok in zip(accuracies["val"], sound, strict=True)]
     return {
         "hidden_units": trained.sizes,
         **{f"{name}_accuracy": values for name, values in accuracies.items()},
         "bias_squared": bias_squared,
         "variance": variance,
-        "chosen": trained.sizes[int(np.argmax([entry["mean"] for entry in accuracies["val"]]))],
+        "chosen": trained.sizes[int(np.argmax(judged))],
     }
 
 
@@ -168,7 +172,9 @@ def _figures(config: Config, numbers: dict[str, Any]) -> dict[str, Any]:
     return {
         "accuracies": figures.lines(
             sizes, means, xlabel="hidden units", ylabel="accuracy, %",
-            title=f"Mean and 95 % interval of {config.networks} networks",
+            title=f"Mean and 95 % interval of {config.networks} networks"
+            if config.networks > 1
+            else "One network, Wilson's 95 % interval",
             intervals=intervals, chosen=mark, log="x",
         ),
         "bias_variance": figures.lines(

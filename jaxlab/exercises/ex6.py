@@ -269,7 +269,7 @@ def discussion(numbers: dict, failed: int = 0) -> list[str]:
         compared = f"{abs(difference):.2f} points {'more' if difference > 0 else 'less'}"
     else:
         compared = "as many"
-    significant = numbers["p_value"] < 0.05
+    significant = numbers["p_value"] < 0.05 and not failed
     sentences = [
         f"On the {raw['examples']:,} test images, softmax on raw pixels reaches "
         f"{100 * raw['mean']:.2f} %, and on the {chosen} features that validation chose "
@@ -282,7 +282,7 @@ def discussion(numbers: dict, failed: int = 0) -> list[str]:
         sentences.append("So the autoencoder is useful here as a step before the classifier.")
     elif significant and difference < 0:
         sentences.append("So the autoencoder does harm here as a step before the classifier.")
-    else:
+    elif not failed:
         sentences.append(
             "At the 5 % level that is no significant difference: whether the autoencoder helps "
             "cannot be told from these images."
@@ -298,8 +298,8 @@ def discussion(numbers: dict, failed: int = 0) -> list[str]:
     sentences.append(f"By number of hidden units, on the test images: {'; '.join(groups)}.")
     if failed:
         sentences.append(
-            f"But {failed} of these trainings went wrong (see problems), which the comparison "
-            "does not know."
+            f"But {failed} of these trainings went wrong (see problems), so whether the "
+            "autoencoder helps cannot be told."
         )
     return sentences
 

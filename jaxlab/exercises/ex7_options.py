@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
+import tyro
 
 from jaxlab.convnet.checkpoints import saved_notes
 from jaxlab.convnet.presets import PRESETS
@@ -47,6 +48,8 @@ class RunConfig(SeedConfig):
     """Train nothing: evaluate the network that is saved in OUT."""
     checkpoint_seconds: float = 15.0
     """Save a checkpoint that often, and at the end; inf: save none."""
+    smoke: Annotated[bool, tyro.conf.Suppress] = False
+    """Whether the run, or the saved one that it goes on with, is a smoke run."""
     checkpoints: Path | None = None
     """Where checkpoints go (default: OUT/ex7/checkpoints)."""
 
@@ -92,16 +95,21 @@ def defaults(options: Sequence[str]) -> Config:
     if (address := _option(options, "--coordinator")) and not {"-h", "--help"} & {*options}:
         _join(address, _option(options, "--processes"), _option(options, "--process"))
     if "--resume" in options or "--evaluate" in options:
-        notes = saved_notes(_first_network(Path(folder), _option(options, "--seed")))
+        first = _first_network(Path(folder))
+        seed = _option(options, "--seed")
+        asked = first if seed is None else Path(folder) / f"seed-{seed}"
+        notes = saved_notes(asked)
         if notes is None:
             raise OptionError(
                 f"there is no checkpoint in {folder}: name the folder with --out, or leave out "
                 "--resume and --evaluate"
             )
-        return _config_of(notes, Path(folder))
+        config = _config_of(notes, Path(folder))
+        # One that is named is meant alone; behind the first come the others of its run.
+        return config if asked == first else replace(config, networks=1)
     if "--quick" in options:
         source = "auto" if _option(options, "--mnist-dir") else QUICK.source
-        return replace(QUICK, checkpoints=Path(folder), source=source)
+        return replace(QUICK, checkpoints=Path(folder), source=source, smoke=True)
     name = preset or "auto"
     if name == "auto":
         name = "cpu" if jax.default_backend() == "cpu" else "gpu"
@@ -115,16 +123,14 @@ def network_folder(config: Config) -> Path:
     return Path(config.checkpoints or "checkpoints") / f"seed-{config.seed}"
 
 
-def _first_network(folder: Path, seed: str | None) -> Path:
+def _first_network(folder: Path) -> Path:
     """The checkpoints of the first network of the run that is saved: its lowest seed."""
     saved = {
         int(path.name.removeprefix("seed-")): path
         for path in folder.glob("seed-*")
         if path.name.removeprefix("seed-").isdecimal() and saved_notes(path) is not None
     }
-    if seed is not None or not saved:
-        return folder / f"seed-{seed or 0}"
-    return saved[min(saved)]
+    return saved[min(saved)] if saved else folder / "seed-0"
 
 
 def _config_of(notes: dict[str, Any], folder: Path) -> Config:

@@ -84,6 +84,7 @@ def run(arguments: Sequence[str]) -> int:
             course=options.course,
             date=_today() if options.date is None else options.date,
             command=shlex.join(["jaxlab", "report", *_without_folders(arguments)]),
+            kept=there,
         )
     terminal.say("")
     terminal.table(

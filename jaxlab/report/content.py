@@ -181,7 +181,9 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
         for size, row in sorted(by_size.items())
     ]
     return {
-        "answer": f"{hidden} hidden units, {iterations:,} iterations; test error "
+        "answer": "none can be chosen: training diverged"
+        if numbers["test_mse"] is None
+        else f"{hidden} hidden units, {iterations:,} iterations; test error "
         f"{fixed(numbers['test_mse'], 5)} a pixel (PCA {fixed(numbers['pca_test_mse'], 5)})",
         "tables": {"sizes": rows},
         "text": {"discussion": text},
@@ -208,12 +210,15 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
         for size, entry in zip(sizes, accuracies["val"], strict=True)
         if size != chosen and _not_told_apart(accuracies["val"][i], entry)
     ]
+    none = len(diverged) == len(sizes)
     how = "judged by their 95 % intervals"
     if config["networks"] > 1:
         how = "judged by Student's t of the differences seed by seed, at the 5 % level"
     text = [
-        f"Of {counted(len(sizes), 'size')}, {chosen} hidden units have the highest mean accuracy "
-        f"on the validation images. "
+        "Training diverged with every size: none can be chosen."
+        if none
+        else f"Of {counted(len(sizes), 'size')}, {chosen} hidden units have the highest mean "
+        "accuracy on the validation images. "
         + (
             f"The accuracies with {listed(as_good)} hidden units are not to be told from its own, "
             f"{how}."
@@ -252,7 +257,9 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
     ]
     test = accuracies["test"][i]
     return {
-        "answer": f"{chosen} hidden units; validation {percent(accuracies['val'][i])}, test "
+        "answer": "none can be chosen: training diverged"
+        if none
+        else f"{chosen} hidden units; validation {percent(accuracies['val'][i])}, test "
         f"{percent(test)} ({interval(test)})",
         "tables": {"sizes": rows},
         "text": {"discussion": text},

@@ -38,20 +38,30 @@ CHECKLIST = (
     ("7.1", "Test accuracy", "ex7-accuracy"),
     ("7.1", "Discussion of the network and its settings", "ex7-discussion"),
 )
-# Where a run takes its files from and leaves them: nothing that changes its numbers.
 # Of problems, before the rest is a number.
 MOST_MARKS = 4
-PATHS = {"checkpoints", "mnist_dir", "tfds_manual_dir", "checkpoint_seconds", "resume", "evaluate"}
+# Where a run takes its files from and leaves them: nothing that changes its numbers.
+PATHS = {
+    "checkpoints", "mnist_dir", "tfds_manual_dir", "checkpoint_seconds", "resume", "evaluate",
+    "smoke",
+}  # fmt: skip
 
 
 def write(
-    out: Path, data: dict[str, Any], *, author: str, course: str, date: str, command: str
+    out: Path,
+    data: dict[str, Any],
+    *,
+    author: str,
+    course: str,
+    date: str,
+    command: str,
+    kept: Sequence[str] = (),
 ) -> Path:
     """Writes OUT/lab3.pdf from what `gather` found, and returns its path.
 
     author, course, date: for the first page, each may be empty. command: what the reader could
-    type to get this report. Raises `OutputError` where a figure is missing or damaged, or where
-    the file cannot be written.
+    type to get this report; kept: the exercises whose results were there before. Raises
+    `OutputError` where a figure is missing or damaged, or where the file cannot be written.
     """
     data |= {
         "title": "Lab 3: Neural networks and backpropagation",
@@ -59,6 +69,9 @@ def write(
         "course": course,
         "date": date,
         "command": command,
+        "kept": f"exercise{'s' * (len(kept) > 1)} {listed([name[2:] for name in kept])}"
+        if kept
+        else "",
     }
     path = out / "lab3.pdf"
     # Beside the report, so that the next run finds what a kill leaves.

@@ -239,9 +239,9 @@ def _from_folder(folder: Path) -> ImageSets:
     source = f"the data set in {folder}, NOT MNIST ({other[0]} has sha256 {digest}…)"
     note = f"the files in {folder} are not MNIST's ({other[0]} has sha256 {digest}…)"
     if len(other) < len(ORIGINALS):
-        note = f"in {folder}, {', '.join(other)} damaged or changed, the rest is MNIST's own"
-        note += f" (sha256 {digest}…)"
-        return replace(_sets(contents, source, "folder", (note,)), problems=(note,))
+        note = f"{', '.join(other)} damaged or changed, the rest is MNIST's own (sha256 {digest}…)"
+        sets = _sets(contents, source, "folder", (f"in {folder}, {note}",))
+        return replace(sets, problems=(note,))  # which a report shows, that names no folders
     return _sets(contents, source, "folder", (note,))
 
 

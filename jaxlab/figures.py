@@ -299,7 +299,7 @@ def _powers_of_ten(axis: Axis) -> None:
 
 
 def _log_scale(ax: Axes) -> None:
-    """A logarithmic axis that names 1, 2 and 5 of each decade in plain numbers.
+    """A logarithmic axis that names 1, 2 and 5 of each decade in plain numbers, of few all digits.
 
     Left linear where nothing can be drawn on it: training that diverged leaves NaN.
     """
@@ -307,7 +307,11 @@ def _log_scale(ax: Axes) -> None:
     if not any((np.isfinite(values) & (values > 0)).any() for values in drawn):
         return
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = ax.get_ylim()
+    exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    named = [n * 10.0**e for e in exponents for n in (1, 2, 5)]
+    several = sum(low <= value <= high for value in named) > 2
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if several else range(1, 10)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
 

@@ -19,7 +19,7 @@ import numpy as np
 from jaxlab.backprop import Layer
 from jaxlab.errors import JaxlabError, OptionError
 from jaxlab.gradcheck import table
-from jaxlab.gradcheck.functions import block_names, flat_problem, problem_of
+from jaxlab.gradcheck.functions import flat_problem, problem_of
 from jaxlab.gradcheck.result import BlockCheck, GradientCheck, relative_difference
 from jaxlab.gradcheck.table import WITNESSES
 from jaxlab.gradcheck.verdict import judge
@@ -30,7 +30,6 @@ __all__ = [
     "BlockCheck",
     "GradientCheck",
     "assert_gradients",
-    "block_names",
     "check_gradients",
     "flat_problem",
     "random_params",
@@ -61,10 +60,11 @@ def check_gradients(
     cost: the function that returns J alone, which the witnesses differentiate; without it they
     differentiate the J that cost_and_grad returns. Where JAX cannot trace it (NumPy, `float()`),
     it is called point by point, and central differences are the only witness. Where it has a
-    hand-written derivative rule inside, `jax.grad` is no witness. The complex step is left out
-    where the cost is not analytic. Each is said in the result's `notes`. A cost under `jax.jit` is
-    compiled once for all checks with arrays of the same shapes, which take a tenth of a second
-    then; any other may have changed since, and is compiled for each check: a second or two.
+    hand-written derivative rule inside that differences contradict, `jax.grad` is no witness. The
+    complex step is left out where the cost is not analytic. Each is said in the result's `notes`. A
+    cost under `jax.jit` is compiled once for all checks with arrays of the same shapes, which take
+    a tenth of a second then; any other may have changed since, and is compiled for each check: a
+    second or two.
 
     Small networks are checked at every coordinate. Large ones by `jax.grad` at every coordinate,
     which the other witnesses confirm along a random direction a block; without it, or in float32,

@@ -30,7 +30,7 @@ def how_many(args: tuple[Any, ...]) -> int | None:
 def gradients(problem: Problem, m: int | None) -> dict[str, np.ndarray] | None:
     """The gradient of J for every single example, block → (m, *shape).
 
-    None where the arguments do not show which axis counts the examples, or J is no mean or sum.
+    None where the arguments do not show which axis counts the examples, or J takes no single one.
     """
     if not problem.traced or m is None or m < 2 or m * problem.g.size > MOST_NUMBERS:
         return None

@@ -69,10 +69,12 @@ def notes_of(problem, plan, answers, blocks, unfit, m) -> list[str]:
             f"The gradient of {', '.join(hidden)} is so small beside J that rounding may "
             "hide a mistake in it: check at other parameters, where no unit is saturated."
         )
+    mine = problem.blocks(problem.g)
     for block, answer in zip(blocks, answers, strict=True):
-        if block.ok and not block.directions and precision.name == "float64":
-            notes += _of_small_numbers(block, answer, precision)
-    zero = [name for name, g in problem.blocks(problem.g).items() if not g.any()]
+        g = mine[block.name] if block.directions else answer.mine[answer.judged]
+        if block.ok and block.checked and precision.name == "float64":
+            notes += _of_small_numbers(block, g, precision)
+    zero = [name for name, g in mine.items() if g.size and not g.any()]
     if ok := [block.name for block in blocks if block.ok and block.name in zero]:
         notes.append(
             f"The gradient of {', '.join(ok)} is zero in every place (saturated or dead units, or "
@@ -108,18 +110,18 @@ def _is_hidden(block, answer, unfit, precision) -> bool:
 MANY = 0.01
 
 
-def _of_small_numbers(block, answer, precision) -> list[str]:
+def _of_small_numbers(block, g, precision) -> list[str]:
     """Beside large numbers small ones do not count in ‖g - n‖ / ‖g + n‖."""
     exact = {"autograd", "complex_step"} & block.diff.keys()
     tolerance = precision.exact if exact else precision.difference
-    size = np.abs(answer.mine[answer.judged])
+    size = np.abs(g)
     small = int(((size > 0) & (size < tolerance * norm(size))).sum())
     if small <= MANY * np.count_nonzero(size):
         return []
     return [
-        f"{small} of {size.size:,} numbers of {block.name} are below {tolerance:.0e} of all of it: "
-        "a mistake in these alone would not be seen. Check them as a block of their own, or scale "
-        "what makes the others large."
+        f"{small:,} of {size.size:,} numbers of {block.name} are below {tolerance:.0e} of all of "
+        "it: a mistake in these alone would not be seen. Check them as a block of their own, or "
+        "scale what makes the others large."
     ]
 
 

@@ -292,3 +292,13 @@ def test_exercise_1_has_every_witness_whatever_the_size():
     for witness in ("finite_difference", "complex_step", "autograd"):
         assert numbers[f"diff_{witness}"] < 1e-9
     assert numbers["blocks"]["W1"]["checked"] == 2_000
+
+
+def test_a_size_that_diverged_is_not_chosen():
+    digits = jaxlab.load_digits(limit=200)
+    answers = [np.zeros((len(digits.train.y) + len(digits.validation.y) + len(digits.test.y), 10))
+               for _ in range(2)]  # fmt: skip
+    truth = np.concatenate([digits.train.y, digits.validation.y, digits.test.y])
+    answers[0][np.arange(len(truth)), truth] = np.nan  # NaN is the largest: all right by argmax
+    trained = ex5.Trained([4, 8], [answers], [answers, answers], [])
+    assert ex5.evaluate(trained, digits)["chosen"] == 8

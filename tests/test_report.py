@@ -433,3 +433,15 @@ def test_a_line_that_is_no_longer_in_the_source_is_noticed(monkeypatch):
 def test_an_exercise_without_a_result_is_named(tmp_path):
     with pytest.raises(OutputError, match="no result of exercise 3"):
         document.gather(tmp_path, ["ex3"])
+
+
+def test_nothing_is_chosen_where_all_training_diverged(lab):
+    numbers, config = numbers_of(lab, "ex5")
+    lost = [None] * len(numbers["hidden_units"])
+    said = content.ex5(numbers | {"bias_squared": lost, "variance": lost}, config)
+    assert said["answer"] == "none can be chosen: training diverged"
+    assert "none can be chosen" in said["text"]["discussion"][0]
+    numbers, config = numbers_of(lab, "ex4")
+    rows = {size: row | {"test_mse": None} for size, row in numbers["by_hidden_units"].items()}
+    said = content.ex4(numbers | {"test_mse": None, "by_hidden_units": rows}, config)
+    assert said["answer"] == "none can be chosen: training diverged"

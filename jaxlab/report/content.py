@@ -118,8 +118,9 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
     trained = sorted(by_size.keys() - set(diverged))
     beats = [s for s in trained if by_size[s]["test_mse"] < by_size[s]["pca_test_mse"]]
     loses = [s for s in trained if s not in beats]
+    none = numbers["test_mse"] is None
     text = ["Training diverged: no network can be chosen."]
-    if numbers["test_mse"] is not None:
+    if not none:
         text = [
             f"Among the numbers tried, {hidden} hidden units and {iterations:,} iterations leave "
             "the smallest error on the validation images; the test images were used once, for the "
@@ -182,12 +183,13 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
     ]
     return {
         "answer": "none can be chosen: training diverged"
-        if numbers["test_mse"] is None
+        if none
         else f"{hidden} hidden units, {iterations:,} iterations; test error "
         f"{fixed(numbers['test_mse'], 5)} a pixel (PCA {fixed(numbers['pca_test_mse'], 5)})",
         "tables": {"sizes": rows},
         "text": {"discussion": text},
         "values": {
+            "none": none,
             "hidden": hidden,
             "iterations": f"{iterations:,}",
             "test_mse": fixed(numbers["test_mse"], 5),
@@ -264,6 +266,7 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
         "tables": {"sizes": rows},
         "text": {"discussion": text},
         "values": {
+            "none": none,
             "sizes": listed(sizes),
             "chosen": chosen,
             "networks": counted(config["networks"], "network")

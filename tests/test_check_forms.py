@@ -145,6 +145,10 @@ def test_a_regression_of_its_own_is_looked_at_with_one_output(check):
     report = check(REGULARISED)
     assert report.verdict == "right", report.reason
     assert "right for one output" in report.note
+    lasso = REGULARISED.replace("(theta[1:]**2).sum()", "np.abs(theta).sum()")
+    lasso = lasso.replace("grad[1:] += lam / len(y) * theta[1:]",
+                          "grad += lam / (2 * len(y)) * np.sign(theta)")  # fmt: skip
+    assert check(lasso).verdict == "right"
     wrong = check(REGULARISED.replace("(p - y) / len(y)", "(p - y)"), sizes=(8, 1))
     assert wrong.verdict == "wrong"
 

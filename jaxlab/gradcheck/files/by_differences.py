@@ -103,12 +103,15 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
 
 
 def _is_times(k: int, mine: np.ndarray, right: np.ndarray, theta: np.ndarray) -> bool:
-    """Whether mine - k × right is weight decay: c × θ, in some places or nowhere."""
+    """Whether mine - k × right is a penalty's: c × θ, or c × sign(θ), in some places or nowhere."""
     rest, size = mine - k * right, norm(mine)
-    with np.errstate(all="ignore"):
-        c = np.where(np.abs(rest) > SMALL * size, rest / theta, 0.0)
-        decay = np.where(c != 0, np.median(c[c != 0]) if c.any() else 0.0, 0.0) * theta
-        return bool(norm(rest - decay) <= 1e-5 * size)
+    there = np.abs(rest) > SMALL * size
+    for penalty in (theta, np.sign(theta)):
+        with np.errstate(all="ignore"):
+            c = np.median((rest / penalty)[there]) if there.any() else 0.0
+            if norm(rest - np.where(there, c * penalty, 0.0)) <= 1e-5 * size:
+                return True
+    return False
 
 
 def _decimals(costs: list[float]) -> int | None:

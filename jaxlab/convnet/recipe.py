@@ -14,8 +14,6 @@ import optax.contrib
 
 from jaxlab.errors import OptionError
 
-MOST_EPOCHS = 1e9
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -64,8 +62,6 @@ class Recipe:
             if not 0 < value < float("inf"):
                 option = name.replace("_", "-")
                 raise OptionError(f"{option} is {value}: it must be above 0, finite")
-        if self.epochs > MOST_EPOCHS:
-            raise OptionError(f"epochs is {self.epochs:g}: {MOST_EPOCHS:g} at most")
         for name in ("weight_decay", "warm_up", "label_smoothing", "batch_norm_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 option = name.replace("_", "-")
@@ -76,7 +72,13 @@ class Recipe:
                 raise OptionError(f"{name} is {getattr(self, name)}: it must be in [0, {limit:g}]")
 
     def steps(self, examples: int) -> int:
-        """How many steps the training takes; the last batch is filled from one more epoch."""
+        """How many steps the training takes; the last batch is filled from one more epoch.
+
+        Raises `OptionError` where these are more than a number of 32 bits counts.
+        """
+        count = self.epochs * examples / self.batch_size
+        if not count < 2**31 - 1:
+            raise OptionError(f"epochs is {self.epochs:g}: that makes {count:.2g} steps")
         return max(1, -int(-self.epochs * examples // self.batch_size))
 
     @property

@@ -80,8 +80,6 @@ class Trainer:
         self.mesh = Mesh(np.array(devices), (AXIS,))
         self.examples = len(images)
         self.steps = recipe.steps(self.examples)
-        if self.steps >= 2**31:
-            raise OptionError(f"epochs is {recipe.epochs}: that makes {self.steps:.2g} steps")
         moments = _mean_and_deviation(images)
         self._data = self._put((images, labels.astype(np.int32), moments, np.int32(seed)))
         self._variables = nnx.split(_network(recipe, seed), nnx.Param, ...)[1:]

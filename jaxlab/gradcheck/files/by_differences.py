@@ -99,7 +99,9 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
         if not mistakes:
             report.reason = "No mistake that this checker knows explains the numbers."
     outputs = call.sizes[-1] if call.sizes else 1
-    return all(_is_times(outputs, mine[name], right[name], at[name]) for name in report.blocks)
+    return bool(report.wrong) and all(
+        _is_times(outputs, mine[name], right[name], at[name]) for name in report.blocks
+    )
 
 
 def _is_times(k: int, mine: np.ndarray, right: np.ndarray, theta: np.ndarray) -> bool:

@@ -441,6 +441,7 @@ def test_nothing_is_chosen_where_all_training_diverged(lab):
     said = content.ex5(numbers | {"bias_squared": lost, "variance": lost}, config)
     assert said["answer"] == "none can be chosen: training diverged"
     assert "none can be chosen" in said["text"]["discussion"][0]
+    assert "chosen" not in str(said["tables"])
     numbers, config = numbers_of(lab, "ex4")
     rows = {size: row | {"test_mse": None} for size, row in numbers["by_hidden_units"].items()}
     said = content.ex4(numbers | {"test_mse": None, "by_hidden_units": rows}, config)

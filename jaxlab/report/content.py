@@ -250,7 +250,7 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
     heading = ["hidden units", "training, %", "validation, %", "test, %", "bias²", "variance"]
     rows = [heading] + [
         [
-            f"{size}{' (chosen)' if size == chosen else ''}",
+            f"{size}{' (chosen)' if size == chosen and not none else ''}",
             *(_with_interval(accuracies[part][n]) for part in PARTS),
             fixed(bias[n], 4),
             fixed(variance[n], 4),

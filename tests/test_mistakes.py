@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from right_gradients import PER_NETWORK, rejected
 
+import jaxlab
 from jaxlab.gradcheck import check_gradients
 from jaxlab.gradcheck.check import random_params
 from jaxlab.gradcheck.mistakes import name_from_numbers
@@ -159,6 +160,21 @@ def test_m_and_a_number_of_units_are_both_named():
     assert "number of units" in mistakes[0].explanation
     (unknown,) = name_from_numbers(right | {"W2": 50 * right["W2"]}, right, params)
     assert "if there are 50 examples, 1/m is forgotten" in unknown.explanation
+
+
+@pytest.mark.parametrize("in_columns", [False, True])
+def test_the_axis_of_the_examples_is_found_of_inputs_alone(in_columns):
+    x = np.random.default_rng(0).random((20, 8))
+
+    def autoencoder(params, x):
+        x = x.T if in_columns else x
+        J, (first, second) = jaxlab.cost_and_grad(params, x, x)
+        return J, (first, second._replace(b=20 * second.b))
+
+    (mistake,) = check_gradients(
+        autoencoder, random_params(0, (8, 5, 8)), x.T if in_columns else x
+    ).mistakes
+    assert (mistake.id, mistake.block) == ("1/m forgotten", "b2")
 
 
 def test_swapped_blocks():

@@ -1,6 +1,5 @@
 """The examples behind a cost: how many there are, and the gradient of each."""
 
-from collections import Counter
 from typing import Any
 
 import jax
@@ -13,18 +12,41 @@ from jaxlab.gradcheck.functions import Problem
 MOST_NUMBERS = 1 << 24
 
 
-def how_many(args: tuple[Any, ...]) -> int | None:
-    """m, where the arrays among args share their first axis (or else their last), else None."""
+def how_many(problem: Problem, args: tuple[Any, ...]) -> int | None:
+    """m, where the arrays among args share their first axis or their last, else None.
+
+    Where they share both, as the inputs of an autoencoder alone do, it is the one along which J
+    takes one more.
+    """
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(args) if hasattr(leaf, "shape")]
     shapes = [shape for shape in shapes if shape]
+    shared = {}
     for axis in (0, -1):
         if matrices := [shape for shape in shapes if len(shape) > 1] or shapes:
-            lengths = Counter(shape[axis] for shape in matrices)
+            lengths = {shape[axis] for shape in matrices}
             vectors = {shape[0] for shape in shapes if len(shape) == 1}
-            ((length, _),) = lengths.most_common(1)
-            if len(lengths) == 1 and (not vectors or length in vectors):
-                return int(length)
-    return None
+            if len(lengths) == 1 and (not vectors or lengths <= vectors):
+                shared[axis] = int(*lengths)
+    if problem.traced and len(set(shared.values())) > 1:
+        taken = [m for axis, m in shared.items() if _takes_another(problem, axis, m)]
+        return [*taken, *shared.values()][0]
+    return next(iter(shared.values()), None)
+
+
+def _takes_another(problem: Problem, axis: int, m: int) -> bool:
+    """Whether J can be had of arrays that are one longer along the axis."""
+
+    def longer(a):
+        shape = list(a.shape)
+        if shape and shape[axis] == m:
+            shape[axis] += 1
+        return jax.ShapeDtypeStruct(tuple(shape), a.dtype)
+
+    try:
+        jax.eval_shape(problem.J, problem.theta, [longer(a) for a in problem.data])
+    except Exception:  # whatever a stranger's function does with other shapes
+        return False
+    return True
 
 
 def gradients(problem: Problem, m: int | None) -> dict[str, np.ndarray] | None:

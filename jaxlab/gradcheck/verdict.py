@@ -60,7 +60,7 @@ class Plan:
 
 def judge(problem: Problem, args, seed, coordinates, full, m, advance) -> GradientCheck:
     """The verdict on a problem, with the options of `check_gradients`."""
-    m = examples.how_many(args) if m is None else m
+    m = examples.how_many(problem, args) if m is None else m
     J0, exact, g = problem.J0, problem.autograd, problem.g
     if not (np.isfinite(J0) and (exact is None or np.isfinite(exact).all())):
         raise CheckError(

@@ -11,35 +11,29 @@ The pages themselves, typst/ex1.typ to ex7.typ, hold what is true of every run.
 """
 
 import dataclasses
-import math
 import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jaxlab.statistics import half_width
+from jaxlab.report import gradient_checks, trainings
+from jaxlab.report.trainings import PARTS
 from jaxlab.wording import counted, fixed, interval, listed, percent, scientific
 
 Numbers = dict[str, Any]
 Content = dict[str, Any]
 
-# Below this, a relative difference in float64 is rounding.
-ROUNDING = 1e-13
-# What the gradient checks of well-known courses ask for (Coursera's ex4 and UFLDL).
-USUAL_THRESHOLD = 1e-9
-PARTS = {"train": "training", "val": "validation", "test": "test"}
-
 
 def ex1(numbers: Numbers, config: Numbers) -> Content:
     sizes = (config["inputs"], config["hidden"], config["outputs"])
     return {
-        "answer": _diff(numbers),
-        "tables": {"blocks": _blocks(numbers)},
-        "text": {"discussion": _gradient_discussion(numbers)},
+        "answer": gradient_checks.differences(numbers),
+        "tables": {"blocks": gradient_checks.blocks_table(numbers)},
+        "text": {"discussion": gradient_checks.discussion(numbers)},
         "values": {
             "network": "-".join(map(str, sizes)),
             "examples": f"{config['examples']:,}",
-            "where": _where(numbers),
+            "where": gradient_checks.where_it_looked(numbers),
             "diff": scientific(numbers["diff_finite_difference"]),
         },
     }
@@ -60,7 +54,7 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
             if gap > 0.5
             else ": there is hardly any overfitting."
         ),
-        *_most_confused(numbers["confusion"], several),
+        *trainings.most_confused(numbers["confusion"], several),
     ]
     if len(test["per_seed"]) > 1:
         low, high = min(test["per_seed"]), max(test["per_seed"])
@@ -69,10 +63,10 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
             f"is random in training; their test accuracies lie between {100 * low:.2f} and "
             f"{100 * high:.2f} %."
         )
-    text.append(_how_trained(config))
+    text.append(trainings.how_trained(config))
     return {
         "answer": ", ".join(f"{name} {percent(entries[part])}" for part, name in PARTS.items()),
-        "tables": {"accuracies": _accuracies(entries)},
+        "tables": {"accuracies": trainings.accuracies_table(entries)},
         "text": {"discussion": text},
         "values": {
             "hidden": counted(config["hidden"], "hidden unit"),
@@ -92,19 +86,22 @@ def ex3(numbers: Numbers, config: Numbers) -> Content:
     digits = numbers["digits"]
     sizes = (config["inputs"], config["hidden"], config["inputs"])
     return {
-        "answer": _diff(numbers),
-        "tables": {"small": _blocks(numbers), "digits": _blocks(digits)},
+        "answer": gradient_checks.differences(numbers),
+        "tables": {
+            "small": gradient_checks.blocks_table(numbers),
+            "digits": gradient_checks.blocks_table(digits),
+        },
         "text": {
-            "small": _gradient_discussion(numbers),
-            "digits": _gradient_discussion(digits),
+            "small": gradient_checks.discussion(numbers),
+            "digits": gradient_checks.discussion(digits),
         },
         "values": {
             "network": "-".join(map(str, sizes)),
-            "where": _where(numbers),
+            "where": gradient_checks.where_it_looked(numbers),
             "digits": "-".join(map(str, digits["sizes"])),
             "examples": f"{config['examples']:,}",
             "checked": f"{sum(b['checked'] for b in digits['blocks'].values()):,}",
-            "parameters": f"{_parameters(digits):,}",
+            "parameters": f"{gradient_checks.parameters(digits):,}",
             "diff": scientific(numbers["diff_finite_difference"]),
         },
     }
@@ -169,7 +166,7 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
                 else "the longest training is not the best on validation images."
             )
         )
-    text.append(_how_trained(config))
+    text.append(trainings.how_trained(config))
     rows = [["hidden units", "test error a pixel", "PCA", "ratio"]] + [
         [
             str(size),
@@ -210,7 +207,7 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
     as_good = [
         size
         for size, entry in zip(sizes, accuracies["val"], strict=True)
-        if size != chosen and _not_told_apart(accuracies["val"][i], entry)
+        if size != chosen and trainings.not_told_apart(accuracies["val"][i], entry)
     ]
     none = len(diverged) == len(sizes)
     how = "judged by their 95 % intervals"
@@ -236,7 +233,7 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
         if diverged
         else f"From {sizes[0]} to {sizes[-1]} hidden units bias² goes from {bias[0]:.3f} to "
         f"{bias[-1]:.3f}, variance from {variance[0]:.3f} to {variance[-1]:.3f}. "
-        + _trade_off(bias, variance, sizes),
+        + trainings.trade_off(bias, variance, sizes),
     ]
     gap = [
         100 * (a["mean"] - b["mean"]) for a, b in zip(*list(accuracies.values())[:2], strict=True)
@@ -246,12 +243,12 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
         f"validation at {sizes[0]} units, {abs(gap[-1]):.2f} points "
         f"{'above' if gap[-1] > 0 else 'below'} at {sizes[-1]}."
     )
-    text.append(_how_trained(config))
+    text.append(trainings.how_trained(config))
     heading = ["hidden units", "training, %", "validation, %", "test, %", "bias²", "variance"]
     rows = [heading] + [
         [
             f"{size}{' (chosen)' if size == chosen and not none else ''}",
-            *(_with_interval(accuracies[part][n]) for part in PARTS),
+            *(trainings.with_interval(accuracies[part][n]) for part in PARTS),
             fixed(bias[n], 4),
             fixed(variance[n], 4),
         ]
@@ -292,13 +289,13 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
         for h in sorted(features)
     ]  # fmt: skip
     check = numbers["gradient_check"]
-    how = _how_trained(config)
+    how = trainings.how_trained(config)
     return {
         "answer": f"raw pixels {percent(raw)}, {chosen} autoencoder features "
         f"{percent(features[chosen])} (McNemar's\u00a0p\u00a0=\u00a0"
         f"{scientific(numbers['p_value'])})",
-        "tables": {"accuracies": rows, "blocks": _blocks(check)},
-        "text": {"discussion": numbers["discussion"], "check": _gradient_discussion(check)},
+        "tables": {"accuracies": rows, "blocks": gradient_checks.blocks_table(check)},
+        "text": {"discussion": numbers["discussion"], "check": gradient_checks.discussion(check)},
         "values": {
             "sizes": listed(sorted(features)),
             "chosen": chosen,
@@ -346,8 +343,8 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "accuracy": percent(test),
             "interval": interval(test),
             "networks": counted(len(test["per_seed"]), "network"),
-            "changes": _how_changed(config),
-            "seen": ", changed at random" if _changes(config) else "",
+            "changes": trainings.how_changed(config),
+            "seen": ", changed at random" if trainings.changes(config) else "",
             "train_seconds": f"{numbers['train_seconds']:.{'1f' if brief else '0f'}} s",
             "compile_seconds": f"{numbers['compile_seconds']:.1f} s",
             "wrong": f"{round((1 - test['mean']) * test['examples']):,}",
@@ -372,206 +369,9 @@ def _chosen_by(config: Numbers) -> str:
 CONTENT = {"ex1": ex1, "ex2": ex2, "ex3": ex3, "ex4": ex4, "ex5": ex5, "ex6": ex6, "ex7": ex7}
 
 
-def _diff(check: Numbers) -> str:
-    wrong = [name for name, block in check["blocks"].items() if not block["ok"]]
-    diffs = (
-        f"diff {scientific(check['diff_finite_difference'])} to central differences, "
-        f"{scientific(check['diff_complex_step'])} to a complex step, "
-        f"{scientific(check['diff_autograd'])} to jax.grad"
-    )
-    return diffs + (f"; WRONG: {listed(wrong)}" if wrong else "")
-
-
-def _blocks(check: Numbers) -> list[list[str]]:
-    """The verdict by block as a table."""
-    heading = ["block", "shape", "checked", "central diff.", "complex step", "jax.grad", "order",
-               "verdict"]  # fmt: skip
-    rows = [heading]
-    for name, block in check["blocks"].items():
-        rows.append(
-            [
-                name,
-                " × ".join(map(str, block["shape"])),
-                _checked(block),
-                *(
-                    scientific(block.get(f"diff_{who}"))
-                    for who in ("finite_difference", "complex_step", "autograd")
-                ),
-                fixed(block["taylor_order"], 4),
-                "right" if block["ok"] else "WRONG",
-            ]
-        )
-    return rows
-
-
 def _is_known(row: Numbers) -> bool:
     """Whether training left numbers rather than NaN."""
     return row["val_mse"] is not None and row["train_mse"] is not None
-
-
-def _checked(block: Numbers) -> str:
-    """In how many places; where central differences were taken along directions, along how many."""
-    if "directions" in block:
-        return counted(block["directions"], "direction")
-    size = _size(block)
-    return "all" if block["checked"] == size else f"{block['checked']:,} of {size:,}"
-
-
-def _where(check: Numbers) -> str:
-    """Where the witnesses looked: everywhere, but in large networks."""
-    total = f"all {_parameters(check):,} parameters"
-    along = max((block.get("directions", 0) for block in check["blocks"].values()), default=0)
-    if not along:
-        return f"over {total}"
-    return (
-        f"along {counted(along, 'random direction')} of each block (jax.grad was compared at "
-        f"{total})"
-    )
-
-
-def _gradient_discussion(check: Numbers) -> list[str]:
-    central, step, grad = (
-        check[f"diff_{who}"] for who in ("finite_difference", "complex_step", "autograd")
-    )
-    # A gradient with NaN is infinitely far from any other, which JSON has no number for.
-    far = [float("inf") if diff is None else diff for diff in (central, step, grad)]
-    wrong = [name for name, block in check["blocks"].items() if not block["ok"]]
-    relation = "below" if far[0] < USUAL_THRESHOLD else "not below"
-    text = [
-        f"Central differences, the lab's own check, give diff = {scientific(central)}, {relation} "
-        f"the {scientific(USUAL_THRESHOLD)} that is usually asked for. What is left is their own "
-        "error: a step has to be long enough for rounding and short enough for the curvature."
-    ]
-    if max(far[1:]) < ROUNDING:
-        text.append(
-            f"Two witnesses that have no such error agree to rounding: {scientific(step)} to the "
-            f"complex step and {scientific(grad)} to jax.grad, where double precision resolves "
-            "2.2 × 10⁻¹⁶ of a number."
-        )
-    else:
-        text.append(
-            f"The complex step is {scientific(step)} away, jax.grad {scientific(grad)}: more than "
-            "rounding."
-        )
-    if check["taylor_order"] is not None:
-        text.append(
-            f"The remainder of Taylor's theorem shrinks with order {check['taylor_order']:.4f} in "
-            "the step, as it does for a right gradient, for which the order is 2."
-            if abs(check["taylor_order"] - 2) < 0.05
-            else f"The remainder of Taylor's theorem shrinks with order "
-            f"{check['taylor_order']:.4f} in the step; for a right gradient the order is 2."
-        )
-    if wrong:
-        text.append(f"So the gradient of {listed(wrong)} is WRONG.")
-    else:
-        text.append("So the gradient written by hand is right, in every block.")
-    return text
-
-
-def _accuracies(entries: dict[str, Numbers]) -> list[list[str]]:
-    rows = [["images", "number", "accuracy", "95 % interval", "each network, %"]]
-    for part, name in PARTS.items():
-        entry = entries[part]
-        each = ", ".join(f"{100 * a:.2f}" for a in entry["per_seed"])
-        rows.append([name, f"{entry['examples']:,}", percent(entry), interval(entry), each])
-    return rows
-
-
-def _most_confused(confusion: list[list[int]], several: bool) -> list[str]:
-    """The most frequent mistake, in a sentence; nothing where there is none."""
-    mistakes = [
-        (count, digit, taken_for)
-        for digit, row in enumerate(confusion)
-        for taken_for, count in enumerate(row)
-        if digit != taken_for and count
-    ]
-    if not mistakes:
-        return []
-    most = max(mistakes)[0]
-    takes = [f"{digit} for {taken_for}" for count, digit, taken_for in mistakes if count == most]
-    if len(takes) > 1:
-        what = f"The most frequent mistakes take {listed(takes)} ({counted(most, 'time')} each"
-    else:
-        total = sum(confusion[max(mistakes)[1]])
-        what = f"The most frequent mistake takes {takes[0]} ({most} of {total:,}"
-    best = "; the network shown is the one that did best on the validation images" * several
-    return [f"{what}{best})."]
-
-
-def _not_told_apart(one: Numbers, other: Numbers) -> bool:
-    """Whether accuracies of networks from the same seeds may differ by chance alone."""
-    differences = [a - b for a, b in zip(one["per_seed"], other["per_seed"], strict=True)]
-    if len(differences) == 1:
-        return other["ci95"][1] >= one["ci95"][0]
-    return abs(sum(differences) / len(differences)) <= half_width(differences)
-
-
-def _trade_off(bias: list[float], variance: list[float], sizes: list[int]) -> str:
-    """What the decomposition says, in a sentence or two."""
-    total = [b + v for b, v in zip(bias, variance, strict=True)]
-    best = sizes[total.index(min(total))]
-    peak = variance.index(max(variance))
-    if all(b < a for a, b in pairwise(bias)):
-        falls = "Bias² falls with every larger size"
-    else:
-        falls = f"Bias² is smallest at {sizes[bias.index(min(bias))]} units"
-    if peak == len(variance) - 1:
-        moves = "variance is largest at the largest size"
-    elif peak == 0:
-        moves = (
-            "variance is largest at the smallest size and smallest at "
-            f"{sizes[variance.index(min(variance))]} units"
-        )
-    else:
-        moves = f"variance is largest at {sizes[peak]} units"
-    return f"{falls}, and {moves}. Their sum is smallest at {best} units."
-
-
-def _changes(config: Numbers) -> list[str]:
-    """What is done at random to a training image of exercise 7, in the order of its settings."""
-    done = {"rotation": "turned", "scale": "stretched", "shear": "slanted", "shift": "moved"}
-    return [what for setting, what in done.items() if config[setting]]
-
-
-def _how_changed(config: Numbers) -> str:
-    *others, last = _changes(config) or [""]
-    if not last:
-        return "They are used as they are, without random changes."
-    what = f"{', '.join(others)} and {last}" if others else last
-    return f"Each of them is {what} a little at random each time that it is used."
-
-
-def _how_trained(config: Numbers) -> str:
-    if config["method"] == "lbfgs":
-        return (
-            f"Trained on all images at once by L-BFGS, at most {config['iterations']:,} iterations."
-        )
-    shift = config.get("shift", 0)
-    moved = (
-        f" Each training image is moved by up to {counted(shift, 'pixel')} at random."
-        if shift
-        else ""
-    )
-    return (
-        f"Trained by Adam for {config['epochs']:,} epochs in batches of {config['batch_size']:,}, "
-        f"with a step size of {config['learning_rate']:g} that falls to zero along a cosine.{moved}"
-    )
-
-
-def _with_interval(entry: Numbers) -> str:
-    """'96.9 ± 0.3' in percent; both ends where the interval stops at 0 or at 100 %."""
-    low, high = entry["ci95"]
-    if low == 0 or high == 1:
-        return f"{100 * entry['mean']:.2f} ({100 * low:.0f} to {100 * high:.0f})"
-    return f"{100 * entry['mean']:.2f} ± {50 * (high - low):.2f}"
-
-
-def _parameters(check: Numbers) -> int:
-    return sum(_size(block) for block in check["blocks"].values())
-
-
-def _size(block: Numbers) -> int:
-    return math.prod(block["shape"])
 
 
 def _without_folder(source: str) -> str:

@@ -1,0 +1,109 @@
+"""What the report says of trained networks: how they were trained, how well they do."""
+
+from itertools import pairwise
+from typing import Any
+
+from jaxlab.statistics import half_width
+from jaxlab.wording import counted, interval, listed, percent
+
+Numbers = dict[str, Any]
+
+PARTS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def accuracies_table(entries: dict[str, Numbers]) -> list[list[str]]:
+    rows = [["images", "number", "accuracy", "95 % interval", "each network, %"]]
+    for part, name in PARTS.items():
+        entry = entries[part]
+        each = ", ".join(f"{100 * a:.2f}" for a in entry["per_seed"])
+        rows.append([name, f"{entry['examples']:,}", percent(entry), interval(entry), each])
+    return rows
+
+
+def with_interval(entry: Numbers) -> str:
+    """'96.9 ± 0.3' in percent; both ends where the interval stops at 0 or at 100 %."""
+    low, high = entry["ci95"]
+    if low == 0 or high == 1:
+        return f"{100 * entry['mean']:.2f} ({100 * low:.0f} to {100 * high:.0f})"
+    return f"{100 * entry['mean']:.2f} ± {50 * (high - low):.2f}"
+
+
+def most_confused(confusion: list[list[int]], several: bool) -> list[str]:
+    """The most frequent mistake, in a sentence; nothing where there is none."""
+    mistakes = [
+        (count, digit, taken_for)
+        for digit, row in enumerate(confusion)
+        for taken_for, count in enumerate(row)
+        if digit != taken_for and count
+    ]
+    if not mistakes:
+        return []
+    most = max(mistakes)[0]
+    takes = [f"{digit} for {taken_for}" for count, digit, taken_for in mistakes if count == most]
+    if len(takes) > 1:
+        what = f"The most frequent mistakes take {listed(takes)} ({counted(most, 'time')} each"
+    else:
+        total = sum(confusion[max(mistakes)[1]])
+        what = f"The most frequent mistake takes {takes[0]} ({most} of {total:,}"
+    best = "; the network shown is the one that did best on the validation images" * several
+    return [f"{what}{best})."]
+
+
+def not_told_apart(one: Numbers, other: Numbers) -> bool:
+    """Whether accuracies of networks from the same seeds may differ by chance alone."""
+    differences = [a - b for a, b in zip(one["per_seed"], other["per_seed"], strict=True)]
+    if len(differences) == 1:
+        return other["ci95"][1] >= one["ci95"][0]
+    return abs(sum(differences) / len(differences)) <= half_width(differences)
+
+
+def trade_off(bias: list[float], variance: list[float], sizes: list[int]) -> str:
+    """What the decomposition says, in a sentence or two."""
+    total = [b + v for b, v in zip(bias, variance, strict=True)]
+    best = sizes[total.index(min(total))]
+    peak = variance.index(max(variance))
+    if all(b < a for a, b in pairwise(bias)):
+        falls = "Bias² falls with every larger size"
+    else:
+        falls = f"Bias² is smallest at {sizes[bias.index(min(bias))]} units"
+    if peak == len(variance) - 1:
+        moves = "variance is largest at the largest size"
+    elif peak == 0:
+        moves = (
+            "variance is largest at the smallest size and smallest at "
+            f"{sizes[variance.index(min(variance))]} units"
+        )
+    else:
+        moves = f"variance is largest at {sizes[peak]} units"
+    return f"{falls}, and {moves}. Their sum is smallest at {best} units."
+
+
+def how_trained(config: Numbers) -> str:
+    if config["method"] == "lbfgs":
+        return (
+            f"Trained on all images at once by L-BFGS, at most {config['iterations']:,} iterations."
+        )
+    shift = config.get("shift", 0)
+    moved = (
+        f" Each training image is moved by up to {counted(shift, 'pixel')} at random."
+        if shift
+        else ""
+    )
+    return (
+        f"Trained by Adam for {config['epochs']:,} epochs in batches of {config['batch_size']:,}, "
+        f"with a step size of {config['learning_rate']:g} that falls to zero along a cosine.{moved}"
+    )
+
+
+def changes(config: Numbers) -> list[str]:
+    """What is done at random to a training image of exercise 7, in the order of its settings."""
+    done = {"rotation": "turned", "scale": "stretched", "shear": "slanted", "shift": "moved"}
+    return [what for setting, what in done.items() if config[setting]]
+
+
+def how_changed(config: Numbers) -> str:
+    *others, last = changes(config) or [""]
+    if not last:
+        return "They are used as they are, without random changes."
+    what = f"{', '.join(others)} and {last}" if others else last
+    return f"Each of them is {what} a little at random each time that it is used."

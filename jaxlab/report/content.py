@@ -113,9 +113,11 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
     # What is not a number in a run is null in its result.
     diverged = [s for s, row in by_size.items() if row["test_mse"] is None]
     trained = sorted(by_size.keys() - set(diverged))
-    beats = [s for s in trained if by_size[s]["test_mse"] < by_size[s]["pca_test_mse"]]
-    loses = [s for s in trained if s not in beats]
     none = numbers["test_mse"] is None
+    of_chosen = sorted(
+        (row for row in numbers["search"] if row["hidden_units"] == hidden and _is_known(row)),
+        key=lambda row: row["iterations"],
+    )
     text = ["Training diverged: no network can be chosen."]
     if not none:
         text = [
@@ -128,44 +130,9 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
     sizes = sorted(by_size)
     if hidden == sizes[-1] and len(sizes) > 1:
         text.append(f"{hidden} is the largest number that was tried: more might do better still.")
-    errors = [by_size[size]["test_mse"] for size in trained]
-    if len(trained) > 1:
-        if all(b < a for a, b in pairwise(errors)):
-            text.append(
-                "Each larger autoencoder reconstructs better: the code of "
-                f"{trained[-1]} numbers an image leaves {100 * errors[-1] / errors[0]:.0f} % of "
-                f"the error of that of {trained[0]}."
-            )
-        else:
-            best = trained[errors.index(min(errors))]
-            text.append(f"The error does not fall all the way: it is smallest at {best} units.")
-    compared = []
-    if beats:
-        compared.append(f"With {listed(beats)} hidden units the autoencoder is better than that")
-    if loses:
-        before = ", with " if beats else "With "
-        compared.append(f"{before}{listed(loses)} {'' if beats else 'hidden units '}it is worse")
-    text.append(
-        "Principal component analysis with as many components is the best that a linear code can "
-        "do on the training images." + "".join(f" {part}." for part in ["".join(compared)] if part)
-    )
-    of_chosen = sorted(
-        (row for row in numbers["search"] if row["hidden_units"] == hidden and _is_known(row)),
-        key=lambda row: row["iterations"],
-    )
-    if len(of_chosen) > 1:
-        (first, *_, last) = of_chosen
-        text.append(
-            f"From {first['iterations']:,} to {last['iterations']:,} iterations the validation "
-            f"error goes from {fixed(first['val_mse'], 5)} to {fixed(last['val_mse'], 5)} a pixel, "
-            f"the training error from {fixed(first['train_mse'], 5)} to "
-            f"{fixed(last['train_mse'], 5)}: "
-            + (
-                "more iterations still help."
-                if last["val_mse"] == min(row["val_mse"] for row in of_chosen)
-                else "the longest training is not the best on validation images."
-            )
-        )
+    text += _errors_by_size({size: by_size[size]["test_mse"] for size in trained})
+    text.append(_beside_pca({size: by_size[size] for size in trained}))
+    text += _errors_by_length(of_chosen)
     text.append(trainings.how_trained(config))
     rows = [["hidden units", "test error a pixel", "PCA", "ratio"]] + [
         [
@@ -196,6 +163,52 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
             "lengths": len(of_chosen) > 1,
         },
     }
+
+
+def _errors_by_size(errors: dict[int, float]) -> list[str]:
+    """Whether each larger autoencoder does better. errors: hidden units → error, ascending."""
+    if len(errors) < 2:
+        return []
+    if all(b < a for a, b in pairwise(errors.values())):
+        smallest, *_, largest = errors
+        share = 100 * errors[largest] / errors[smallest]
+        return [
+            f"Each larger autoencoder reconstructs better: the code of {largest} numbers an image "
+            f"leaves {share:.0f} % of the error of that of {smallest}."
+        ]
+    best = min(errors, key=lambda size: errors[size])
+    return [f"The error does not fall all the way: it is smallest at {best} units."]
+
+
+def _beside_pca(by_size: dict[int, Numbers]) -> str:
+    text = (
+        "Principal component analysis with as many components is the best that a linear code can "
+        "do on the training images."
+    )
+    better = [n for n, row in by_size.items() if row["test_mse"] < row["pca_test_mse"]]
+    worse = [n for n in by_size if n not in better]
+    if better:
+        text += f" With {listed(better)} hidden units the autoencoder is better than that"
+        return text + (f", with {listed(worse)} it is worse." if worse else ".")
+    return text + (f" With {listed(worse)} hidden units it is worse." if worse else "")
+
+
+def _errors_by_length(rows: list[Numbers]) -> list[str]:
+    """What more iterations gave. rows: of one size, by iterations."""
+    if len(rows) < 2:
+        return []
+    first, *_, last = rows
+    more = (
+        "more iterations still help."
+        if last["val_mse"] == min(row["val_mse"] for row in rows)
+        else "the longest training is not the best on validation images."
+    )
+    return [
+        f"From {first['iterations']:,} to {last['iterations']:,} iterations the validation error "
+        f"goes from {fixed(first['val_mse'], 5)} to {fixed(last['val_mse'], 5)} a pixel, the "
+        f"training error from {fixed(first['train_mse'], 5)} to {fixed(last['train_mse'], 5)}: "
+        f"{more}"
+    ]
 
 
 def ex5(numbers: Numbers, config: Numbers) -> Content:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
         OutputError,
         ShapeError,
     )
-    from jaxlab.gradcheck import GradientCheck, assert_gradients, check_gradients
+    from jaxlab.gradcheck.check import assert_gradients, check_gradients
+    from jaxlab.gradcheck.result import GradientCheck
     from jaxlab.losses import Loss, cross_entropy, sigmoid, softmax, squared_error
     from jaxlab.optimize import Trained, fit, minimize
     from jaxlab.results import Result
@@ -50,7 +51,8 @@ _MODULE_OF = {
         "data": "Digits Examples load_digits one_hot",
         "data.mnist": "ImageSets LabelledImages load_mnist",
         "errors": "CheckError DataError JaxlabError OptionError OutputError ShapeError",
-        "gradcheck": "GradientCheck assert_gradients check_gradients",
+        "gradcheck.check": "assert_gradients check_gradients",
+        "gradcheck.result": "GradientCheck",
         "losses": "Loss cross_entropy sigmoid softmax squared_error",
         "optimize": "Trained fit minimize",
         "results": "Result",

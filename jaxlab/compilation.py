@@ -82,10 +82,6 @@ class VerifiedCache:
             if total > MOST_BYTES:
                 file.unlink(missing_ok=True)
 
-    def clear(self) -> None:
-        for file in self._path.glob("*.verified"):
-            file.unlink(missing_ok=True)
-
     def _file(self, key: str) -> Path:
         return self._path / f"{key}.verified"
 

@@ -151,14 +151,18 @@ def fit(
     if epochs < 1 or batch_size < 1:
         raise OptionError(f"epochs is {epochs}, batch_size {batch_size}: both must be at least 1")
     x, y = jnp.asarray(x), y if y is None else jnp.asarray(y)  # not anew for each call
-    carry = _start(params, optimizer)
+    # Arrays in float64 stay so where it is no longer switched on.
+    in_float64 = bool(x.dtype == jnp.float64)
+    with enable_x64(in_float64):
+        carry = _start(params, optimizer)
     batch_size = min(batch_size, x.shape[0])
     steps = x.shape[0] // batch_size
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
     history = np.zeros(epochs)
     for epoch in range(epochs):
         order = rng.permutation(x.shape[0])[: steps * batch_size].reshape(steps, batch_size)
-        carry, J = _epoch(carry, x, y, order, key, epoch, loss, optimizer, transform)
+        with enable_x64(in_float64):
+            carry, J = _epoch(carry, x, y, order, key, epoch, loss, optimizer, transform)
         # A plain float first: NumPy would turn a Ctrl-C while it waits into a ValueError.
         history[epoch] = cost = float(J)
         on_progress(epoch + 1, cost, carry[0])

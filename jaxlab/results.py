@@ -34,9 +34,10 @@ KINDS: dict[str, Any] = {
 class Result:
     """The outcome of one exercise.
 
-    numbers: plain numbers, lists and dicts, under the names of the contract. figures: name →
-    matplotlib figure. summary: (question, answer) rows for the terminal. table: text to print as
-    it is. problems: what went wrong without stopping the run; empty is good.
+    numbers: plain numbers, lists and dicts, under the names that result.json and the report have
+    them by. figures: name → matplotlib figure. summary: (question, answer) rows for the terminal.
+    table: text to print as it is. problems: what went wrong without stopping the run; empty is
+    good.
     """
 
     exercise: str
@@ -66,7 +67,7 @@ class Result:
             "problems": list(self.problems),
         }
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        with writing.said(folder):
+        with writing.output_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with writing.workplace(folder) as temporary:
                 writing.move_in(folder)
@@ -148,25 +149,16 @@ def finish(out: str | os.PathLike[str], exercise: str) -> None:
     folder = Path(out) / exercise
     if not folder.is_dir():
         return
-    try:
-        with writing.locked(folder):
-            writing.move_in(folder)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {folder}: {error.strerror or error}; choose another folder with --out"
-        ) from error
+    with writing.output_errors(folder), writing.locked(folder):
+        writing.move_in(folder)
 
 
 def check_writable(out: str | os.PathLike[str]) -> None:
     """Raises `OutputError` now, rather than after minutes of training, if OUT cannot be written."""
-    try:
+    with writing.output_errors(out):
         Path(out).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=os.fspath(out)):
             pass
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {out}: {error.strerror or error}; choose another folder with --out"
-        ) from error
 
 
 def environment() -> dict[str, Any]:

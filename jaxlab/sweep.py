@@ -47,8 +47,10 @@ def fit_together(
     clipping by the norm of all. on_progress: as in `fit`, with the sum of the J of all. Raises
     `ShapeError` where the networks do not fit x and y, or have different numbers of layers.
     """
-    if len({len(network) for network in networks}) != 1:
-        raise ShapeError("networks must be one or more, all with as many layers")
+    layers = [len(network) for network in networks]
+    if len({*layers}) != 1:
+        found = f"they have {', '.join(map(str, layers))}" if layers else "there is none"
+        raise ShapeError(f"networks must be one or more, all with as many layers: {found}")
     for network in networks:
         check_shapes(network, x, y)
     sizes = tuple(map(layer_sizes, networks))

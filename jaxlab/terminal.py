@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 
 class Console(rich.console.Console):
@@ -47,10 +48,10 @@ def progress(what: str, total: int) -> Iterator[Callable[..., None]]:
             yield advance
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -107,7 +108,7 @@ def waiting(what: str) -> Iterator[None]:
 
     Silent where standard error is not a terminal.
     """
-    status = err.status(what)
+    status = err.status(Text(what))
     # A lock: the timer may fire while the work ends.
     lock, done = threading.Lock(), False
 
@@ -159,11 +160,12 @@ def warn(text: str) -> None:
 def table(title: str, rows: Sequence[tuple[str, str]]) -> None:
     """Rows of (what, value): a table on a terminal, aligned plain lines elsewhere."""
     if out.is_terminal:
-        grid = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+        # Text, not markup: a folder may be called [old].
+        grid = Table(title=Text(title), title_justify="left", title_style="bold", show_header=False)
         grid.add_column(style="dim")
         grid.add_column()
         for what, value in rows:
-            grid.add_row(what, value)
+            grid.add_row(Text(what), Text(value))
         out.print(grid)
         return
     width = max((len(what) for what, _ in rows), default=0)

@@ -120,13 +120,15 @@ def write_whole(
 
     otherwise: what the user can do then, besides making room.
     """
-    with said(path, otherwise), workplace(path.parent) as temporary:
+    with output_errors(path, otherwise), workplace(path.parent) as temporary:
         (temporary / path.name).write_bytes(content)
         os.replace(temporary / path.name, path)
 
 
 @contextmanager
-def said(path: Path, otherwise: str = "choose another folder with --out") -> Iterator[None]:
+def output_errors(
+    path: str | os.PathLike[str], otherwise: str = "choose another folder with --out"
+) -> Iterator[None]:
     """Where something cannot be written to `path`, an `OutputError` says so, and what to do."""
     try:
         yield
@@ -134,5 +136,5 @@ def said(path: Path, otherwise: str = "choose another folder with --out") -> Ite
         raise
     except OSError as error:
         raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; {otherwise}, or make room"
+            f"cannot write to {path}: {error.strerror or error}; {otherwise}, or make room"
         ) from error

@@ -25,13 +25,13 @@ class InProcess(process.Theirs):
         request = {
             "function": function,
             "spread": spread,
-            "points": [process.encode(point) for point in points],
-            "args": [process.encode(value) for value in args],
-            "named": {name: process.encode(value) for name, value in named.items()},
+            "points": [child.encode(point) for point in points],
+            "args": [child.encode(value) for value in args],
+            "named": {name: child.encode(value) for name, value in named.items()},
             "last": False,
         }
         answers = list(child.answers(self.module, request, None, "theirs.py"))
-        good = [(a["J"], process.decode(a["grad"])) for a in answers if "error" not in a]
+        good = [(a["J"], child.decode(a["grad"])) for a in answers if "error" not in a]
         failures = (process.Failure(a["error"], a["reached"]) for a in answers if "error" in a)
         return good, next(failures, None)
 

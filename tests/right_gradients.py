@@ -9,8 +9,7 @@ import pytest
 import jaxlab
 from jaxlab import cross_entropy, squared_error
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck import check_gradients
-from jaxlab.gradcheck.check import random_params
+from jaxlab.gradcheck.check import check_gradients, random_params
 
 # Draws that share a network's shape and m, for which programs are compiled once.
 PER_NETWORK = 50

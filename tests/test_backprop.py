@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import jaxlab
 from jaxlab import Layer, ShapeError, backprop, cross_entropy, squared_error
-from jaxlab.gradcheck.check import random_params, relative_difference
+from jaxlab.gradcheck.check import random_params
+from jaxlab.gradcheck.result import relative_difference
 from jaxlab.precision import enable_x64
 
 LOSSES = [squared_error, cross_entropy]

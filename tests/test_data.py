@@ -276,6 +276,8 @@ def test_one_hot():
     for wrong in (np.array([10]), np.array([-1]), np.array([0.5]), np.array([[1]])):
         with pytest.raises(ValueError, match="labels must"):
             one_hot(wrong)
+    with pytest.raises(OptionError, match=r"classes=11 .* or labels % 10 where 10 stands for 0"):
+        one_hot(np.array([1, 10]))
 
 
 # --- files of one's own -------------------------------------------------------------------------

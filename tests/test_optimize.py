@@ -1,5 +1,7 @@
 """Training: it minimises, repeats itself bit for bit, and says when it failed."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -183,17 +185,25 @@ def test_failed_training_is_noticed(digits, targets):
     ]
 
 
+TRAINERS = {
+    "minimize": partial(jaxlab.minimize, iterations=12),
+    "fit": partial(jaxlab.fit, seed=0, optimizer=OPTIMIZER, epochs=12, batch_size=10),
+}
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_lbfgs_keeps_its_dtype_whatever_jax_makes_of_numbers(dtype):
-    """Somebody who checks gradients has float64 switched on."""
+@pytest.mark.parametrize("train", TRAINERS.values(), ids=TRAINERS)
+def test_training_keeps_its_dtype_whatever_jax_makes_of_numbers(train, dtype):
+    """Somebody who checks gradients has float64 switched on, or had."""
     rng = np.random.default_rng(0)
     with enable_x64(True):
-        x = rng.random((50, 8)).astype(dtype)
-        y = np.eye(3, dtype=dtype)[rng.integers(0, 3, 50)]
+        x = jnp.asarray(rng.random((50, 8)), dtype)
+        y = jnp.eye(3, dtype=dtype)[rng.integers(0, 3, 50)]
         params = jaxlab.initialize(0, (8, 5, 3), dtype=dtype)
-        trained = jaxlab.minimize(params, x, y, iterations=12)
-    assert {leaf.dtype for leaf in jax.tree.leaves(trained.params)} == {jnp.dtype(dtype)}
-    assert trained.history[-1] < trained.history[0]
+        within = train(params, x, y)
+    for trained in (within, train(params, x, y)):
+        assert {leaf.dtype for leaf in jax.tree.leaves(trained.params)} == {jnp.dtype(dtype)}
+        assert trained.history[-1] < trained.history[0]
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from jaxlab.gradcheck import check_gradients, numerical, verdict, witnesses
+from jaxlab.gradcheck import numerical, verdict, witnesses
+from jaxlab.gradcheck.check import check_gradients
 from jaxlab.gradcheck.functions import Problem
 from jaxlab.gradcheck.numerical import PlainCost
 from jaxlab.gradcheck.result import BlockCheck, relative_difference

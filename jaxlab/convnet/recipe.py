@@ -1,4 +1,4 @@
-"""What to train and how: the recipe, its presets, and the optimiser that follows from it.
+"""What to train and how: the recipe, and the optimiser that follows from it.
 
 `scripts/convnet_recipes.py` has the comparisons that led here, on a validation part of the training
 images; `scripts/convnet_times.py` has what the presets reach on the test images, and how long it

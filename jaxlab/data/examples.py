@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxlab.data.parts import Parts
-from jaxlab.errors import DataError
+from jaxlab.errors import OptionError, ShapeError
 
 
 class Examples(NamedTuple):
@@ -67,11 +67,17 @@ def one_hot(labels: np.ndarray, classes: int = 10) -> np.ndarray:
     """Labels (m,) of whole numbers 0..classes−1 as rows (m, classes) float32 with a single 1.
 
     Raises:
-        DataError: a label outside 0..classes−1, or labels that are not a row of integers.
+        ShapeError: labels that are not a row of integers.
+        OptionError: a label outside 0..classes−1.
     """
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise DataError(f"labels must be (m,) integers, not {labels.shape} {labels.dtype}")
+        raise ShapeError(f"labels must be (m,) integers, not {labels.shape} {labels.dtype}")
     if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-        raise DataError(f"labels must lie in 0..{classes - 1}, not {labels.min()}..{labels.max()}")
+        found = f"labels must lie in 0..{classes - 1}, not {labels.min()}..{labels.max()}"
+        if labels.min() >= 0:
+            found += f"; pass classes={labels.max() + 1} for so many classes"
+        if labels.max() == classes:
+            found += f", or labels % {classes} where {classes} stands for 0"
+        raise OptionError(found)
     return (labels[:, np.newaxis] == np.arange(classes)).astype(np.float32)

@@ -83,7 +83,6 @@ def train(
     y: np.ndarray | None,
     *,
     seed: int,
-    loss: Loss = squared_error,
     transform: Transform | None = None,
     on_progress: Callable[[int, float, Params], None] = lambda step, J, params: None,
 ) -> Trained:
@@ -93,7 +92,6 @@ def train(
             params,
             x,
             x if y is None else y,
-            loss=loss,
             iterations=config.iterations,
             on_progress=on_progress,
         )
@@ -105,7 +103,6 @@ def train(
         optimizer=_adam(config, len(x)),
         epochs=config.epochs,
         batch_size=config.batch_size,
-        loss=loss,
         transform=transform,
         on_progress=on_progress,
     )

@@ -10,17 +10,15 @@ from itertools import pairwise
 import jax
 import numpy as np
 
-from jaxlab import figures, gradcheck, terminal
+from jaxlab import figures, terminal
 from jaxlab.backprop import Params, cost, cost_and_grad
 from jaxlab.errors import OptionError
 from jaxlab.exercises.seed import SeedConfig
 from jaxlab.gradcheck import numerical
-from jaxlab.gradcheck.check import (
-    WITNESSES,
-    flat_problem,
-    random_params,
-    relative_difference,
-)
+from jaxlab.gradcheck.check import check_gradients, random_params
+from jaxlab.gradcheck.functions import flat_problem
+from jaxlab.gradcheck.result import GradientCheck, relative_difference
+from jaxlab.gradcheck.table import WITNESSES
 from jaxlab.precision import enable_x64
 from jaxlab.results import Result
 
@@ -52,7 +50,7 @@ def run(config: Config) -> Result:
     x, y = random_batch(config.seed, config.examples, config.inputs, config.outputs)
     params = random_params(config.seed, sizes)
     with terminal.progress("checking the gradient", 2 * n_parameters(sizes)) as advance:
-        check = gradcheck.check_gradients(
+        check = check_gradients(
             cost_and_grad, params, x, y, cost=cost, seed=config.seed, advance=advance
         )
     name = "-".join(map(str, sizes))
@@ -82,12 +80,12 @@ def n_parameters(sizes: tuple[int, ...]) -> int:
     return sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
 
 
-def blocks_of(check: gradcheck.GradientCheck) -> dict[str, dict[str, float]]:
+def blocks_of(check: GradientCheck) -> dict[str, dict[str, float]]:
     """block → witness → relative difference, for the figure."""
     return {block.name: block.diff for block in check.blocks}
 
 
-def check_summary(check: gradcheck.GradientCheck) -> list[tuple[str, str]]:
+def check_summary(check: GradientCheck) -> list[tuple[str, str]]:
     """The rows that answer the lab's question: which diff value did you get?"""
     names = ("central differences", "complex step", "jax.grad")
     rows = [
@@ -102,7 +100,7 @@ def check_summary(check: gradcheck.GradientCheck) -> list[tuple[str, str]]:
     ]
 
 
-def check_problems(check: gradcheck.GradientCheck, name: str) -> list[str]:
+def check_problems(check: GradientCheck, name: str) -> list[str]:
     """A sentence for each block that is wrong, for J, and for what could not be seen."""
     cost = [f"{name}: J is not the cost checked against"] if "J" in check.wrong else []
     return (

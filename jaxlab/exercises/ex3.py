@@ -9,12 +9,13 @@ from functools import partial
 
 import numpy as np
 
-from jaxlab import figures, gradcheck, terminal
+from jaxlab import figures, terminal
 from jaxlab.backprop import cost, cost_and_grad
 from jaxlab.errors import OptionError
 from jaxlab.exercises.common import DigitsConfig, load
 from jaxlab.exercises.ex1 import blocks_of, check_problems, check_summary, n_parameters
-from jaxlab.gradcheck.check import random_params
+from jaxlab.gradcheck.check import check_gradients, random_params
+from jaxlab.gradcheck.result import GradientCheck
 from jaxlab.results import Result
 
 
@@ -88,9 +89,9 @@ def run(config: Config) -> Result:
     )
 
 
-def _check(sizes, x, coordinates, advance, *, seed) -> gradcheck.GradientCheck:
+def _check(sizes, x, coordinates, advance, *, seed) -> GradientCheck:
     params = random_params(seed, sizes)
-    return gradcheck.check_gradients(
+    return check_gradients(
         cost_and_grad,
         params,
         x,

@@ -139,27 +139,23 @@ def evaluate(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
     test = digits.test.x
     images, where = joined(digits)
 
-    def test_mse(params: Params) -> float:
-        return mean_squared_error(answers(params, images)[where["test"]], test)
+    def compared(params: Params, hidden: int) -> dict[str, float]:
+        mse = mean_squared_error(answers(params, images)[where["test"]], test)
+        pca_mse = mean_squared_error(pca_reconstruction(pca, test, hidden), test)
+        # Infinite where PCA is exact up to float32 rounding.
+        ratio = mse / pca_mse if pca_mse > 1e-10 else float("inf")
+        return {"test_mse": mse, "pca_test_mse": pca_mse, "ratio_to_pca": ratio}
 
-    by_hidden = {
-        str(size): {
-            "test_mse": test_mse(params),
-            "pca_test_mse": mean_squared_error(pca_reconstruction(pca, test, size), test),
-        }
-        for size, params in found.by_size.items()
-    }
-    hidden, chosen_mse = found.best["hidden_units"], test_mse(found.params)
-    pca_mse = by_hidden[str(hidden)]["pca_test_mse"]
+    hidden = found.best["hidden_units"]
     return {
         "hidden_units": hidden,
         "iterations": found.best["iterations"],
-        "test_mse": chosen_mse,
-        "pca_test_mse": pca_mse,
-        "ratio_to_pca": ratio(chosen_mse, pca_mse),
+        **compared(found.params, hidden),
         "examples": len(test),
         "search": found.rows,
-        "by_hidden_units": by_hidden,
+        "by_hidden_units": {
+            str(size): compared(params, size) for size, params in found.by_size.items()
+        },
     }
 
 
@@ -207,36 +203,23 @@ def _figures(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
 
 
 def _summary(numbers: dict[str, Any]) -> list[tuple[str, str]]:
-    mse, pca_mse = numbers["test_mse"], numbers["pca_test_mse"]
     return [
         ("chosen", f"{numbers['hidden_units']} hidden units, {numbers['iterations']:,} iterations"),
         (
             "test error",
-            f"{mse:.5f} a pixel, {times(mse, pca_mse)} {pca_mse:.5f} "
-            f"({numbers['examples']:,} images)",
+            f"{numbers['test_mse']:.5f} a pixel, {_beside_pca(numbers)} (PCA "
+            f"{numbers['pca_test_mse']:.5f}; {numbers['examples']:,} images)",
         ),
         *(
-            (
-                f"{size} hidden units",
-                f"test error {row['test_mse']:.5f}, {times(row['test_mse'], row['pca_test_mse'])}",
-            )
+            (f"{size} hidden units", f"test error {row['test_mse']:.5f}, {_beside_pca(row)}")
             for size, row in numbers["by_hidden_units"].items()
         ),
     ]
 
 
-def ratio(mse: float, pca_mse: float) -> float:
-    """The error in units of PCA's; infinite where PCA is exact up to float32 rounding."""
-    return mse / pca_mse if pca_mse > 1e-10 else float("inf")
-
-
-def times(mse: float, pca_mse: float) -> str:
-    """The ratio in words."""
-    return (
-        "PCA is exact:"
-        if ratio(mse, pca_mse) == float("inf")
-        else (f"{ratio(mse, pca_mse):.2f} × PCA's")
-    )
+def _beside_pca(row: dict[str, Any]) -> str:
+    exact = row["ratio_to_pca"] == float("inf")
+    return "PCA is exact" if exact else f"{row['ratio_to_pca']:.2f} × PCA's"
 
 
 def principal_components(x: Float[np.ndarray, "m pixels"]) -> Components:

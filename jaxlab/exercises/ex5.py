@@ -107,7 +107,7 @@ def train_all(config: Config, digits: Digits) -> Trained:
                     config, networks, x[rows], targets[rows], seed=seed,
                     on_progress=lambda step, J, params: reached(step, f"seed {seed}, {which}"),
                 )  # fmt: skip
-            given = [np.asarray(answer) for answer in predict_together(networks, images)]
+            given = predict_together(networks, images)
             for hidden, params, answer in zip(sizes, networks, given, strict=True):
                 name = f"{hidden} hidden units, seed {seed}, {which}"
                 seen = answer[where["train"]][rows]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlab import figures, gradcheck, statistics, terminal, wording
+from jaxlab import figures, statistics, terminal, wording
 from jaxlab.backprop import Layer, Params, cost, cost_and_grad, feed_forward
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError
@@ -28,7 +28,8 @@ from jaxlab.exercises.common import (
     training_problems,
 )
 from jaxlab.exercises.ex1 import check_problems, random_batch
-from jaxlab.gradcheck.check import random_params
+from jaxlab.gradcheck.check import check_gradients, random_params
+from jaxlab.gradcheck.result import GradientCheck
 from jaxlab.losses import cross_entropy
 from jaxlab.optimize import minimize
 from jaxlab.results import Result
@@ -192,11 +193,11 @@ softmax_cost = partial(cost, loss=cross_entropy)
 softmax_cost_and_grad = partial(cost_and_grad, loss=cross_entropy)
 
 
-def softmax_check(seed: int) -> gradcheck.GradientCheck:
+def softmax_check(seed: int) -> GradientCheck:
     """The gradient check of a softmax classifier with 8 inputs and 10 classes."""
     x, y = random_batch(seed, 100, 8, 10)
     params = random_params(seed, (8, 10))
-    return gradcheck.check_gradients(
+    return check_gradients(
         softmax_cost_and_grad, params, x, y, cost=softmax_cost, seed=seed, full=True
     )
 

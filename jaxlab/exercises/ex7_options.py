@@ -12,7 +12,7 @@ from jaxlab.convnet.checkpoints import saved_notes
 from jaxlab.convnet.presets import PRESETS
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.errors import OptionError
-from jaxlab.exercises.seed import SeedConfig
+from jaxlab.exercises.seed import SEEDS, SeedConfig
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Config(Recipe, RunConfig):
         RunConfig.__post_init__(self)
         if self.networks < 1 or self.devices < 0 or self.validation < 0:
             raise OptionError("networks must be at least 1, devices and validation at least 0")
-        if self.seed + self.networks > MOST_SEEDS:
-            raise OptionError(f"seed + networks is above {MOST_SEEDS}: choose a smaller seed")
+        if self.seed + self.networks > SEEDS:
+            raise OptionError(f"seed + networks is above {SEEDS}: choose a smaller seed")
         if self.limit is not None and self.limit < 10:
             raise OptionError(f"limit is {self.limit}: keep 10 training images or more")
         if not self.checkpoint_seconds > 0:
@@ -76,8 +76,6 @@ class Config(Recipe, RunConfig):
             )
 
 
-# JAX takes seeds of 32 bits.
-MOST_SEEDS = 2**31
 QUICK = Config(channels=(16, 32, 64), epochs=6.0, batch_size=64, source="small", limit=2000)
 
 
@@ -115,7 +113,7 @@ def defaults(options: Sequence[str]) -> Config:
         name = "cpu" if jax.default_backend() == "cpu" else "gpu"
     # tyro refuses an unknown name, with a list of those there are.
     recipe = PRESETS.get(name, Recipe())
-    return Config(**_shallow(recipe), checkpoints=Path(folder))
+    return Config(**vars(recipe), checkpoints=Path(folder))
 
 
 def network_folder(config: Config) -> Path:
@@ -157,10 +155,6 @@ def plain(config: Config) -> dict[str, Any]:
         else value
         for name, value in own.items()
     }  # fmt: skip
-
-
-def _shallow(recipe: Recipe) -> dict[str, Any]:
-    return {field.name: getattr(recipe, field.name) for field in fields(Recipe)}
 
 
 def _option(options: Sequence[str], name: str) -> str | None:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from jaxlab.errors import OptionError
 
+# JAX takes seeds of 32 bits.
+SEEDS = 2**31
+
 
 @dataclass(frozen=True)
 class SeedConfig:
@@ -13,5 +16,5 @@ class SeedConfig:
     """Where every random choice comes from."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**31:
-            raise OptionError(f"seed is {self.seed}: it must be between 0 and 2147483647")
+        if not 0 <= self.seed < SEEDS:
+            raise OptionError(f"seed is {self.seed}: it must be between 0 and {SEEDS - 1}")

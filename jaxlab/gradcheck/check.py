@@ -19,22 +19,10 @@ import numpy as np
 from jaxlab.backprop import Layer
 from jaxlab.errors import JaxlabError, OptionError
 from jaxlab.gradcheck import table
-from jaxlab.gradcheck.functions import flat_problem, problem_of
-from jaxlab.gradcheck.result import BlockCheck, GradientCheck, relative_difference
-from jaxlab.gradcheck.table import WITNESSES
+from jaxlab.gradcheck.functions import problem_of
+from jaxlab.gradcheck.result import GradientCheck
 from jaxlab.gradcheck.verdict import judge
 from jaxlab.precision import every_digit
-
-__all__ = [
-    "WITNESSES",
-    "BlockCheck",
-    "GradientCheck",
-    "assert_gradients",
-    "check_gradients",
-    "flat_problem",
-    "random_params",
-    "relative_difference",
-]
 
 
 def check_gradients(

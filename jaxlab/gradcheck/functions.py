@@ -21,7 +21,8 @@ from jaxtyping import Array
 from jaxlab.backprop import Layer
 from jaxlab.errors import CheckError, ShapeError
 from jaxlab.gradcheck import numerical
-from jaxlab.gradcheck.digits import is_float32
+from jaxlab.gradcheck.float32 import is_float32
+from jaxlab.gradcheck.layouts import key_of_gradient
 from jaxlab.gradcheck.sums import norm
 
 # A cost with more operations than that is not compiled but called: compiling would take minutes.
@@ -269,9 +270,9 @@ def _like(params: Any, grads: Any) -> Any:
 
     Lists stand for tuples, "dW1" in a dict for "W1", and what else the dict holds is left out.
     """
-    if isinstance(params, Mapping) and isinstance(grads, Mapping):
-        named = {key: key if key in grads else f"d{key}" for key in params}
-        if all(key in grads for key in named.values()) and type(params) is dict:
+    if type(params) is dict and isinstance(grads, Mapping):
+        named = {key: key_of_gradient(str(key), grads) for key in params}
+        if None not in named.values():
             return {key: _like(params[key], grads[theirs]) for key, theirs in named.items()}
     plain = isinstance(params, list | tuple) and isinstance(grads, list | tuple)
     if plain and type(params) is not type(grads) and len(params) == len(grads):

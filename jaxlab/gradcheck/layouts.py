@@ -6,7 +6,7 @@ matrix. A `Layout` turns what a function takes and returns into (W, b) for every
 `forms.py` has what a function may take.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -147,7 +147,7 @@ def paths(structure: Any, prefix: str = "") -> list[str]:
 def in_order(theta: Any, grad: Any) -> Any:
     """The gradient in the order of the parameters: by its keys (dW1 belongs to W1) or shapes."""
     if isinstance(theta, dict) and isinstance(grad, dict):
-        keys = {key: _key_of_gradient(str(key), grad) for key in theta}
+        keys = {key: key_of_gradient(str(key), grad) for key in theta}
         if None not in keys.values():
             return {key: in_order(theta[key], grad[keys[key]]) for key in theta}
         if len(theta) == 1:  # the name of the argument
@@ -163,14 +163,22 @@ def in_order(theta: Any, grad: Any) -> Any:
     return grad
 
 
-def _key_of_gradient(name: str, grad: dict) -> Any:
-    """The key under which a dict has the gradient of a parameter."""
-    plain = {str(key).lower().replace("_", ""): key for key in grad}
-    name = name.lower().replace("_", "")
-    for before in ("", "d", "grad", "dj", "dl", "g", "nabla", "delta"):
-        if before + name in plain:
-            return plain[before + name]
-    return next((plain[name + end] for end in ("grad", "g") if name + end in plain), None)
+def key_of_gradient(name: str, keys: Iterable[Any]) -> Any:
+    """The key under which a dict has the gradient of a parameter: W1, dW1, grad_W1, …; or None."""
+    keys = [*keys]
+    for key in keys:
+        if str(key) == name:
+            return key
+    for fold in (str, str.lower):  # W and w may be two parameters
+        plain = {fold(str(key)).replace("_", ""): key for key in keys}
+        own = fold(name).replace("_", "")
+        for before in ("", "d", "grad", "dj", "dl", "g", "nabla", "delta"):
+            if before + own in plain:
+                return plain[before + own]
+        for after in ("grad", "g"):
+            if own + after in plain:
+                return plain[own + after]
+    return None
 
 
 def _by_shape(theta: Any, grad: Any) -> Any:

@@ -159,7 +159,7 @@ def _by_rules(problem: WrongGradient, pairs: bool) -> list[Mistake]:
             rules.append(rule)
             candidates.append(candidate)
             found.append(((candidate[1],), _fixes(problem, mine, candidate[0])))
-    best = min((_length(ruled, fixes) for ruled, fixes in found), default=MOST_MISTAKES + 1)
+    best = min(_length(ruled, fixes) for ruled, fixes in found)
     if best > 1 and pairs:
         found += list(_pairs(problem, passes, mine, rules, [c[0] for c in candidates]))
     best = min(_length(ruled, fixes) for ruled, fixes in found)
@@ -168,7 +168,7 @@ def _by_rules(problem: WrongGradient, pairs: bool) -> list[Mistake]:
     mistakes: dict[tuple[str, str], Mistake] = {}
     for ruled, fixes in found:
         if fixes is not None and _length(ruled, fixes) == best:
-            for mistake in [*_ruled(problem, right, ruled), *_fixed(problem, fixes)]:
+            for mistake in [*_ruled(problem, right, ruled), *_fixed(fixes)]:
                 mistakes.setdefault((mistake.id, mistake.block), mistake)
     return list(mistakes.values())
 
@@ -201,7 +201,7 @@ def _candidate(problem, passes, mine, rules: Sequence[Rule]):
         for p in passes:
             p.t = 0.0
         blocks = problem.stacked([backward(p, rules) for p in passes])
-        free = next((rule for rule in rules if rule.free), None)
+        free = next((rule for rule in rules if rule.fits), None)
         if free:
             start = blocks[free.fits]
             for p in passes:
@@ -252,11 +252,11 @@ def _ruled(problem: WrongGradient, right: Blocks, ruled: tuple) -> Iterator[Mist
             p.t = t
         blocks = problem.stacked([backward(p, (rule,)) for p in passes])
         reached = [n for n in blocks if not close(blocks[n], right[n], 1e-12)]
-        text = rule.explanation.format(t=t) if rule.free else rule.explanation
+        text = rule.explanation.format(t=t) if rule.fits else rule.explanation
         yield Mistake(rule.id, ", ".join(reached), text)
 
 
-def _fixed(problem: WrongGradient, fixes: Mapping[str, list[Fix]]) -> Iterator[Mistake]:
+def _fixed(fixes: Mapping[str, list[Fix]]) -> Iterator[Mistake]:
     for (id, detail), names in _chosen(fixes, all_of_them=True).items():
         block = ", ".join(names)
         yield Mistake(id, block, _plural(detail, len(names)).replace("{block}", block))

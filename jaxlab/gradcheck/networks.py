@@ -147,15 +147,14 @@ class Rule:
     """A rule of the backward pass, broken.
 
     steps: which (step, layer) it changes, see `backward`. change(p, l, right value) → the wrong
-    one; a ValueError where shapes do not fit, and the rule cannot be broken this way. free: it
-    has an unknown, p.t, on which the blocks of `fits` depend linearly.
+    one; a ValueError where shapes do not fit, and the rule cannot be broken this way. fits:
+    the block that depends linearly on the rule's unknown, p.t; empty where there is no unknown.
     """
 
     id: str
     steps: frozenset[tuple[str, int]]
     change: Callable[[Pass, int, Array], Array]
     explanation: str
-    free: bool = False
     fits: str = ""
 
 

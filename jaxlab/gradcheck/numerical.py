@@ -333,8 +333,8 @@ def _in_chunks(program, J, theta, data, moves, steps, points, advance) -> np.nda
         MOST_NUMBERS_ON_THE_WAY // (_numbers_on_the_way(J, theta, data) * points),
     )
     chunk = max(min(most, len(moves)), 1)
-    calls = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)
-    chunks = -(-len(moves) // (chunk * calls))
+    count = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)
+    chunks = -(-len(moves) // (chunk * count))
     steps = np.asarray(steps, theta.dtype)
     if moves.ndim == 2:
         moves = np.asarray(moves, theta.dtype)

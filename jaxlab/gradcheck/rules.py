@@ -29,24 +29,20 @@ DERIVATIVES = {
 GRADIENTS = "∂J/∂W({l}) = 1/m Σ δ({n}) a({l})ᵀ, ∂J/∂b({l}) = 1/m Σ δ({n})"
 
 
-def shifted(y: np.ndarray, by: int, axis: int) -> np.ndarray:
-    return np.roll(y, by, axis)
-
-
 OUTPUT: tuple[tuple[str, Entry], ...] = (
     ("target", (
-        "target shifted", lambda p, l, y: shifted(y, 1, 1),
+        "target shifted", lambda p, l, y: np.roll(y, 1, axis=1),
         "y is one class too high in δ({l}): labels start at 0 or at 1, use the same in the "
         "gradient as in J")),
     ("target", (
-        "target shifted", lambda p, l, y: shifted(y, -1, 1),
+        "target shifted", lambda p, l, y: np.roll(y, -1, axis=1),
         "y is one class too low in δ({l}): labels start at 0 or at 1, use the same in the "
         "gradient as in J")),
     ("target", (
-        "wrong target", lambda p, l, y: shifted(y, 1, 0),
+        "wrong target", lambda p, l, y: np.roll(y, 1, axis=0),
         "δ({l}) compares each example with the target of the one before it")),
     ("target", (
-        "wrong target", lambda p, l, y: shifted(y, -1, 0),
+        "wrong target", lambda p, l, y: np.roll(y, -1, axis=0),
         "δ({l}) compares each example with the target of the one after it")),
     ("target", (
         "target missing", lambda p, l, y: np.zeros_like(y),
@@ -156,7 +152,7 @@ BACK: tuple[Entry, ...] = (
      "δ({l}) uses the gradient of W({l}) in place of W({l}): " + HIDDEN),
     ("gradient of W in place of W", lambda p, l, _: p.delta[l + 1] @ gradient(p, l) / p.m,
      "δ({l}) uses the gradient of W({l}) in place of W({l}): " + HIDDEN),
-    ("bias column kept", lambda p, l, _: p.delta[l + 1] @ with_bias(p, l)[:, :-1],
+    ("bias column kept", lambda p, l, _: p.delta[l + 1] @ np.column_stack([p.b[l], p.W[l]])[:, :-1],
      "δ({l}) uses the bias column as if it were a weight: drop it (the first column of Theta) "
      "before W({l})ᵀ δ({n})"),
     ("bias column kept",
@@ -253,10 +249,6 @@ def reread(W: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return W.reshape(shape) if len(set(shape)) > 1 else does_not_fit()
 
 
-def with_bias(p: Pass, l: int) -> np.ndarray:
-    return np.column_stack([p.b[l], p.W[l]])
-
-
 def gradient(p: Pass, l: int) -> np.ndarray:
     """The gradient of W(l) as the pass stands, up to the factor of the cost."""
     return p.network.factor * p.delta[l + 1].T @ p.a[l]
@@ -327,7 +319,6 @@ def _updated(layers: list[int]) -> Rule:
         lambda p, l, right: right - p.t * p.delta[l + 1] @ gradient(p, l),
         f"δ({l}) uses W({l}) after its update (W({l}) - {{t:.3g}} × its gradient): compute every "
         "δ first, then update",
-        free=True,
         fits=f"W{max(layers) - 1}",
     )
 

@@ -10,7 +10,7 @@ from jaxlab.gradcheck.mistakes import blocks_named
 from jaxlab.gradcheck.sums import inner, norm
 
 if TYPE_CHECKING:
-    from jaxlab.gradcheck.check import BlockCheck, GradientCheck
+    from jaxlab.gradcheck.result import BlockCheck, GradientCheck
 
 HEAD = ("block", "shape", "checked", "finite diff.", "complex step", "jax.grad", "order", "")
 WITNESSES = ("finite_difference", "complex_step", "autograd")

@@ -139,9 +139,7 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
             str(size),
             fixed(row["test_mse"], 5),
             fixed(row["pca_test_mse"], 5),
-            fixed(row["test_mse"] / row["pca_test_mse"], 2)
-            if row["pca_test_mse"] > 1e-10 and size in trained
-            else "–",
+            fixed(row["ratio_to_pca"], 2),
         ]
         for size, row in sorted(by_size.items())
     ]
@@ -217,46 +215,21 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
     i = sizes.index(chosen)
     bias, variance = numbers["bias_squared"], numbers["variance"]
     diverged = [s for s, b, v in zip(sizes, bias, variance, strict=True) if None in (b, v)]
-    as_good = [
-        size
-        for size, entry in zip(sizes, accuracies["val"], strict=True)
-        if size != chosen and trainings.not_told_apart(accuracies["val"][i], entry)
-    ]
     none = len(diverged) == len(sizes)
-    how = "judged by their 95 % intervals"
-    if config["networks"] > 1:
-        how = "judged by Student's t of the differences seed by seed, at the 5 % level"
-    text = [
-        "Training diverged with every size: none can be chosen."
-        if none
-        else f"Of {counted(len(sizes), 'size')}, {chosen} hidden units have the highest mean "
-        "accuracy on the validation images. "
-        + (
-            f"The accuracies with {listed(as_good)} hidden units are not to be told from its own, "
-            f"{how}."
-            if as_good
-            else f"All others are below it by more than chance, {how}."
+    text = ["Training diverged with every size: none can be chosen."]
+    if not none:
+        text = [_choice_of_size(sizes, chosen, accuracies["val"])]
+    if diverged:
+        text.append(
+            f"Networks with {listed(diverged)} hidden units diverged: bias² and variance are "
+            "unknown."
         )
-        + (
-            f" {chosen} is the largest number that was tried: more might do better still."
-            if chosen == sizes[-1] and len(sizes) > 1
-            else ""
-        ),
-        f"Networks with {listed(diverged)} hidden units diverged: bias² and variance are unknown."
-        if diverged
-        else f"From {sizes[0]} to {sizes[-1]} hidden units bias² goes from {bias[0]:.3f} to "
-        f"{bias[-1]:.3f}, variance from {variance[0]:.3f} to {variance[-1]:.3f}. "
-        + trainings.trade_off(bias, variance, sizes),
+    else:
+        text.append(trainings.bias_and_variance(bias, variance, sizes))
+    text += [
+        _overfitting(sizes, accuracies["train"], accuracies["val"]),
+        trainings.how_trained(config),
     ]
-    gap = [
-        100 * (a["mean"] - b["mean"]) for a, b in zip(*list(accuracies.values())[:2], strict=True)
-    ]
-    text.append(
-        f"Training accuracy is {abs(gap[0]):.2f} points {'above' if gap[0] > 0 else 'below'} "
-        f"validation at {sizes[0]} units, {abs(gap[-1]):.2f} points "
-        f"{'above' if gap[-1] > 0 else 'below'} at {sizes[-1]}."
-    )
-    text.append(trainings.how_trained(config))
     heading = ["hidden units", "training, %", "validation, %", "test, %", "bias²", "variance"]
     rows = [heading] + [
         [
@@ -285,6 +258,45 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
             "test": percent(test),
         },
     }
+
+
+def _choice_of_size(sizes: list[int], chosen: int, accuracies: list[Numbers]) -> str:
+    """Why that size, and which others may be as good. accuracies: on validation images, by size."""
+    if len(sizes) == 1:
+        return f"{chosen} hidden units are the only number that was tried: there was no choice."
+    best = accuracies[sizes.index(chosen)]
+    as_good = [
+        size
+        for size, entry in zip(sizes, accuracies, strict=True)
+        if size != chosen and trainings.not_told_apart(best, entry)
+    ]
+    how = "judged by their 95 % intervals"
+    if len(best["per_seed"]) > 1:
+        how = "judged by Student's t of the differences seed by seed, at the 5 % level"
+    text = (
+        f"Of {len(sizes)} sizes, {chosen} hidden units have the highest mean accuracy on the "
+        "validation images. "
+    )
+    text += (
+        f"The accuracies with {listed(as_good)} hidden units are not to be told from its own, "
+        f"{how}."
+        if as_good
+        else f"All others are below it by more than chance, {how}."
+    )
+    if chosen == sizes[-1]:
+        text += f" {chosen} is the largest number that was tried: more might do better still."
+    return text
+
+
+def _overfitting(sizes: list[int], train: list[Numbers], validation: list[Numbers]) -> str:
+    """How far training accuracy is from validation accuracy, at the smallest and largest size."""
+
+    def at(i: int) -> str:
+        gap = 100 * (train[i]["mean"] - validation[i]["mean"])
+        return f"{abs(gap):.2f} points {'above' if gap > 0 else 'below'}"
+
+    text = f"Training accuracy is {at(0)} validation at {counted(sizes[0], 'unit')}"
+    return text + (f", {at(-1)} at {sizes[-1]}." if len(sizes) > 1 else ".")
 
 
 def ex6(numbers: Numbers, config: Numbers) -> Content:
@@ -324,9 +336,7 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
 def ex7(numbers: Numbers, config: Numbers) -> Content:
     test = numbers["test_accuracy"]
     channels = "-".join(map(str, config["channels"]))
-    small = numbers["source"].startswith("small MNIST")
-    if "served_by" in numbers:  # not in results of earlier versions
-        small = numbers["served_by"] == "small"
+    small = numbers["served_by"] == "small"
     brief = numbers["train_seconds"] < 10
     settings = [["setting", "value"]] + [
         [name.replace("_", " "), _setting(config[name])]
@@ -334,7 +344,6 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "channels", "epochs", "batch_size", "muon_rate", "adam_rate", "weight_decay", "warm_up",
             "label_smoothing", "batch_norm_momentum", "rotation", "scale", "shear", "shift",
         )
-        if name in config  # earlier versions had fewer
     ]  # fmt: skip
     return {
         "answer": f"{percent(test)} of {test['examples']:,} test images ({interval(test)})"
@@ -345,12 +354,12 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "channels": channels,
             "parameters": f"{numbers['parameters']:,}",
             "epochs": f"{numbers['epochs']:g} epoch{'' if numbers['epochs'] == 1 else 's'}",
-            "rises": config.get("warm_up", 1) > 0,
+            "rises": config["warm_up"] > 0,
             "train": f"{numbers['examples']['train']:,}",
             "test": f"{numbers['examples']['test']:,}",
             "source": _without_folder(numbers["source"]),
             "smoothed": config["label_smoothing"] > 0,
-            "full": config.get("resolution") == "full",
+            "full": config["resolution"] == "full",
             "chosen_by": _chosen_by(config),
             "small": small,
             "accuracy": percent(test),
@@ -371,7 +380,7 @@ def _chosen_by(config: Numbers) -> str:
 
     for name, recipe in PRESETS.items():
         own = dataclasses.asdict(recipe)
-        if all(_setting(config.get(setting)) == _setting(own[setting]) for setting in own):
+        if all(_setting(config[setting]) == _setting(own[setting]) for setting in own):
             return (
                 f"They are those of the preset {name}, which was chosen by the accuracy on 10,000 "
                 "training images that were held out for it (scripts/convnet_recipes.py)."

@@ -21,10 +21,10 @@ def accuracies_table(entries: dict[str, Numbers]) -> list[list[str]]:
 
 
 def with_interval(entry: Numbers) -> str:
-    """'96.9 ± 0.3' in percent; both ends where the interval stops at 0 or at 100 %."""
+    """'96.90 ± 0.30' in percent; both ends where the mean is not in the middle between them."""
     low, high = entry["ci95"]
-    if low == 0 or high == 1:
-        return f"{100 * entry['mean']:.2f} ({100 * low:.0f} to {100 * high:.0f})"
+    if abs(low + high - 2 * entry["mean"]) > 1e-6:
+        return f"{100 * entry['mean']:.2f} ({interval(entry)})"
     return f"{100 * entry['mean']:.2f} ± {50 * (high - low):.2f}"
 
 
@@ -57,8 +57,17 @@ def not_told_apart(one: Numbers, other: Numbers) -> bool:
     return abs(sum(differences) / len(differences)) <= half_width(differences)
 
 
-def trade_off(bias: list[float], variance: list[float], sizes: list[int]) -> str:
-    """What the decomposition says, in a sentence or two."""
+def bias_and_variance(bias: list[float], variance: list[float], sizes: list[int]) -> str:
+    """What the decomposition says. bias (squared), variance: of each size."""
+    if len(sizes) == 1:
+        return (
+            f"With {counted(sizes[0], 'hidden unit')} bias² is {bias[0]:.3f}, variance "
+            f"{variance[0]:.3f}."
+        )
+    text = (
+        f"From {sizes[0]} to {sizes[-1]} hidden units bias² goes from {bias[0]:.3f} to "
+        f"{bias[-1]:.3f}, variance from {variance[0]:.3f} to {variance[-1]:.3f}. "
+    )
     total = [b + v for b, v in zip(bias, variance, strict=True)]
     best = sizes[total.index(min(total))]
     peak = variance.index(max(variance))
@@ -75,7 +84,7 @@ def trade_off(bias: list[float], variance: list[float], sizes: list[int]) -> str
         )
     else:
         moves = f"variance is largest at {sizes[peak]} units"
-    return f"{falls}, and {moves}. Their sum is smallest at {best} units."
+    return f"{text}{falls}, and {moves}. Their sum is smallest at {best} units."
 
 
 def how_trained(config: Numbers) -> str:

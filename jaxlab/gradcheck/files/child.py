@@ -60,7 +60,7 @@ def main() -> None:
         return
     reply(
         {
-            "functions": functions(module, file),
+            "functions": functions(module),
             "classes": [
                 name for name, value in vars(module).items()
                 if inspect.isclass(value) and value.__module__ == module.__name__
@@ -207,7 +207,7 @@ def stop_after(seconds: float, end: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds or end)
 
 
-def functions(module, file: str) -> list[dict]:
+def functions(module) -> list[dict]:
     """The functions that the file defines: name, parameters, and which must be given."""
     found = []
     for name, value in vars(module).items():
@@ -367,11 +367,20 @@ def number(J) -> float:
     return float(value.reshape(()))
 
 
+class Opaque:
+    """Something of example() that their process holds: at `place`, keys from outside in."""
+
+    def __init__(self, place) -> None:
+        self.place = place
+
+
 def encode(value, place: tuple = ()):
-    """JSON of numbers, arrays, and dicts, lists and tuples of them.
+    """JSON of numbers, arrays, and dicts, lists and tuples of them, which `decode` reads back.
 
     Of all else in an example its place: the number of the argument, then keys.
     """
+    if isinstance(value, Opaque):
+        return {"example": value.place}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, dict):
@@ -393,7 +402,11 @@ def encode(value, place: tuple = ()):
     return {"array": array.ravel().tolist(), "shape": array.shape, "dtype": str(array.dtype)}
 
 
-def decode(value, example):
+def decode(value, example=None):
+    """What `encode` wrote. Numbers and text only: nothing in it is ever run.
+
+    What lies in an example is taken from there, and `Opaque` without one.
+    """
     if not isinstance(value, dict):
         return value
     if "dict" in value:
@@ -402,6 +415,8 @@ def decode(value, example):
         return [decode(part, example) for part in value["list"]]
     if "tuple" in value:
         return tuple(decode(part, example) for part in value["tuple"])
+    if "example" in value and example is None:
+        return Opaque(value["example"])
     if "example" in value:
         for key in value["example"]:
             example = example[key]

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from jaxlab.errors import OptionError, OutputError
+from jaxlab.errors import OptionError
 from jaxlab.gradcheck.files.calls import Options
 from jaxlab.gradcheck.files.judge import Report, check_file
 from jaxlab.gradcheck.layouts import ORDERS
 from jaxlab.gradcheck.networks import LOSSES
+from jaxlab.writing import output_errors
 
 STATUS = {"right": 0, "wrong": 1, "unchecked": 2}
 LAYOUTS = [order + end for order in ORDERS for end in ("", "-columns")]
@@ -227,13 +228,13 @@ def _table(name: str) -> Iterator[Callable[[Report], None]]:
     if not name:
         yield lambda report: None
         return
-    with _said(name):
+    with output_errors(name, "name another file by --csv"):
         # A name of a file may hold bytes that are no text: a question mark each.
         file = Path(name).open("w", encoding="utf-8", errors="replace", newline="")  # noqa: SIM115
     writer = csv.writer(file)
 
     def write_row(row: list[str]) -> None:
-        with _said(name):
+        with output_errors(name, "name another file by --csv"):
             writer.writerow(row)
             file.flush()
 
@@ -245,14 +246,3 @@ def _table(name: str) -> Iterator[Callable[[Report], None]]:
     finally:
         with suppress(OSError):  # each row was flushed, or said to have failed
             file.close()
-
-
-@contextmanager
-def _said(name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{name} cannot be written: {error.strerror or error}; name another file by --csv, "
-            "or make room"
-        ) from error

@@ -81,10 +81,7 @@ def find(
         failures.append(failure)
         if len(call.sizes) > 2 and not call.form.flat:
             deeper = max(deeper, failure, key=lambda one: one.reached)
-        if (
-            sum(one.reached == HOPELESS or CONSTANT in one.text for one in failures)
-            >= MOST_HOPELESS
-        ):
+        if sum(map(_is_hopeless, failures)) >= MOST_HOPELESS:
             break
     if works is None and unlike:
         return unlike

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxlab.errors import CheckError
+from jaxlab.gradcheck.files.child import Opaque, decode, encode
 
 CHILD = Path(__file__).with_name("child.py")
 MOST_CHARACTERS = 100_000_000
@@ -163,39 +164,3 @@ class Theirs:
         if "error" in reply:
             raise CheckError(f"the file cannot be run: {reply['error']}")
         return reply
-
-
-class Opaque:
-    """Something of example() that their process holds: at `place`, keys from outside in."""
-
-    def __init__(self, place: list) -> None:
-        self.place = place
-
-
-def encode(value: Any) -> Any:
-    """JSON that `decode`, here and in the child, reads back; arrays keep dtype and shape."""
-    if isinstance(value, Opaque):
-        return {"example": value.place}
-    if isinstance(value, dict):
-        return {"dict": [[encode(key), encode(part)] for key, part in value.items()]}
-    if isinstance(value, list | tuple):
-        kind = "list" if isinstance(value, list) else "tuple"
-        return {kind: [encode(part) for part in value]}
-    if isinstance(value, np.ndarray):
-        return {"array": value.ravel().tolist(), "shape": value.shape, "dtype": str(value.dtype)}
-    return value
-
-
-def decode(value: Any) -> Any:
-    """The value that `encode` wrote. Numbers and text only: nothing in it is ever run."""
-    if not isinstance(value, dict):
-        return value
-    if "dict" in value:
-        return {decode(key): decode(part) for key, part in value["dict"]}
-    if "list" in value:
-        return [decode(part) for part in value["list"]]
-    if "tuple" in value:
-        return tuple(decode(part) for part in value["tuple"])
-    if "example" in value:
-        return Opaque(value["example"])
-    return np.array(value["array"], value["dtype"]).reshape(value["shape"])

@@ -1,4 +1,4 @@
-"""In which precision numbers were computed, whatever their dtype says now."""
+"""Whether numbers have float32's seven digits."""
 
 import numpy as np
 

@@ -14,7 +14,7 @@ class InProcess(process.Theirs):
     def __init__(self, source: str) -> None:
         self.module = types.ModuleType("theirs")
         exec(compile(source, "theirs.py", "exec"), vars(self.module))
-        self.functions = child.functions(self.module, "theirs.py")
+        self.functions = child.functions(self.module)
         self.classes: list[str] = []
         self.example, self.stopped, self.ended = None, "", ""
         self.passed_over: list[str] = []

@@ -440,10 +440,28 @@ def test_what_cannot_be_checked_is_refused_in_words():
         check_gradients(lambda p: (p**2, 2 * p), THETA)
     with pytest.raises(ShapeError, match="is it transposed"):
         check_gradients(lambda p: ((p**2).sum(), 2 * p.T), np.ones((2, 3)))
+    with pytest.raises(CheckError, match="in bfloat16, which has too few digits"):
+        check_gradients(jax.value_and_grad(lambda p: jnp.sum(p.astype(jnp.bfloat16) ** 2)), THETA)
     with pytest.raises(OptionError, match="dtype is"):
         check_gradients(loops, THETA, X, TARGET, dtype="float16")
     with pytest.raises(OptionError, match="choose one"):
         check_gradients(loops, THETA, X, TARGET, coordinates=2, full=True)
+
+
+def test_a_gradient_is_found_under_the_names_that_people_give_it():
+    params = {"W": np.ones((3, 2)), "w": np.full(2, 2.0)}
+
+    def cost(p, x):
+        return ((x @ p["W"] @ p["w"]) ** 2).sum() / 2
+
+    x = np.arange(12.0).reshape(4, 3)
+    for W, w in (("dW", "dw"), ("grad_W", "grad_w"), ("W_grad", "w_grad"), ("nablaW", "nablaw")):
+
+        def named(p, x, W=W, w=w):
+            J, g = jax.value_and_grad(cost)(p, x)
+            return J, {w: g["w"], W: g["W"], "accuracy": 0.5}
+
+        assert check_gradients(named, params, x, cost=cost)
 
 
 def test_scikit_learns_multilayer_perceptron():

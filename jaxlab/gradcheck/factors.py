@@ -15,6 +15,8 @@ class Factor:
     words: str
 
 
+# The mistakes that make a block a multiple of the right one.
+FACTORS = ("factor", "1/m forgotten", "1/m twice", "1/(m-1)", "sign", "sign and 1/m")
 # A factor that is so close to a number that people write is that number.
 CLOSE = 1e-6
 

@@ -410,7 +410,13 @@ def _traced(cost, params, args):
         if len(primitives) > MOST_OPERATIONS or not CALLBACKS.isdisjoint(primitives):
             break
         kinds = {array.dtype for array in numerical.arrays_on_the_way(J, theta, data)}
-        fewer = any(jnp.issubdtype(kind, jnp.floating) and kind.itemsize < 8 for kind in kinds)
+        floats = [kind for kind in kinds if jnp.issubdtype(kind, jnp.floating)]
+        if half := [str(kind) for kind in floats if kind.itemsize < 4]:
+            raise CheckError(
+                f"J is computed in {half[0]}, which has too few digits to tell a right gradient "
+                "from a wrong one: check it with float32 or float64 in its place"
+            )
+        fewer = any(kind.itemsize < 8 for kind in floats)
         rules = frozenset(primitives) & frozenset(CUSTOM_RULES)
         return J, theta, data, rules, fewer and theta.dtype == np.float64
     return None, theta, data, frozenset(), False

@@ -198,7 +198,9 @@ def _readings_of_a_block(block: _Block) -> list[Reading]:
     """Every single mistake that fits; only where none does, two at once."""
     if not np.isfinite(block.mine).all():
         return [_not_finite(block)]
-    zero = Reading("zero", None, "{is} left at zero: no gradient is ever written there")
+    # A single number may have come out as zero.
+    never = "{is} left at zero: no gradient is ever written there"
+    zero = Reading("zero", None, never if block.mine.size > 1 else "{is} zero, and should not be")
     if not block.mine.any():
         return [zero]
     single = [
@@ -367,17 +369,25 @@ def _examples(block: _Block) -> Iterator[Reading]:
 
 
 def _decay(block: _Block) -> Iterator[Reading]:
+    """A weight decay too much or too little: of the whole block, or of all but one number."""
     p, error = block.params, block.mine - block.right
     largest = np.abs(p).max(initial=0)
     if not largest:
         return
     signs = (np.sign(p), 1.0, "the signs of the parameters")
-    for direction, length, what in ((p / largest, largest, "the parameters"), signs):
-        k = inner(direction, error) / inner(direction, direction)
-        c = float(k / length * block.scale)
-        if c and block.equals(block.right + k * direction):
-            yield Reading("decay", c, _decay_words(c, what), weak=p.size == 1)
-            return
+    places = [np.ones(p.shape, bool)]
+    off = np.abs(error) > max(block.tolerance, UNEXPLAINED) * np.abs(error).max()
+    if off.sum() == off.size - 1 >= 3:  # of fewer numbers it may be chance
+        places.append(off)
+    for where in places:
+        but = "" if where.all() else f" (all but {_index(np.argwhere(~where)[0])})"
+        for direction, length, what in ((p / largest, largest, "the parameters"), signs):
+            direction = np.where(where, direction, 0)
+            k = inner(direction, error) / inner(direction, direction)
+            c = float(k / length * block.scale)
+            if c and block.equals(block.right + k * direction):
+                yield Reading("decay", c, _decay_words(c, what + but), weak=p.size == 1)
+                return
 
 
 def _decay_words(c: float, what: str) -> str:

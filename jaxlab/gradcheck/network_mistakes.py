@@ -16,10 +16,12 @@ from itertools import combinations
 import numpy as np
 
 from jaxlab.gradcheck.block_fixes import Fix, Key, block_fixes, close, ratio
+from jaxlab.gradcheck.factors import FACTORS
 from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
 from jaxlab.gradcheck.networks import Array, Blocks, Network, Params, Pass, Rule, backward, named
 from jaxlab.gradcheck.rules import rules_of
 from jaxlab.gradcheck.sums import norm
+from jaxlab.wording import listed
 
 # Candidates agree with float64 gradients to about 1e-13, with float32 ones to about 1e-6.
 TOLERANCE = {"float64": 1e-9, "float32": 3e-5}
@@ -100,10 +102,13 @@ def _updated_parameters(problem: WrongGradient) -> list[Mistake]:
 
 
 def is_one_factor(problem: WrongGradient) -> bool:
-    """Whether the whole gradient is off by one factor, which may be that of the cost."""
+    """Whether the gradient, or all of it but weight decay, is off by one factor: perhaps J is."""
     mine, right = _joined(problem.stacked(problem.mine)), _joined(_right(problem))
-    k = ratio(mine, right)
-    return bool(k) and close(mine, k * right, 1e-4)
+    for rest in (0.0, _joined(_decay(problem))):
+        k = ratio(mine - rest, right - rest)
+        if k and close(mine - rest, k * (right - rest), 1e-4):
+            return True
+    return False
 
 
 def what_is_known(problem: WrongGradient) -> str:
@@ -123,7 +128,7 @@ def what_is_known(problem: WrongGradient) -> str:
     if ok.get(f"b{top}") and not ok[f"W{top}"]:
         return (
             f"{text} b{top} is right, so {delta} is; the mistake is in {delta} a{top}ᵀ, W{top}'s "
-            "gradient."
+            f"gradient{', or in its weight decay' * (f'W{top}' in problem.network.decay)}."
         )
     if ok.get(f"W{top}"):
         return (
@@ -168,7 +173,7 @@ def _by_rules(problem: WrongGradient, pairs: bool) -> list[Mistake]:
     mistakes: dict[tuple[str, str], Mistake] = {}
     for ruled, fixes in found:
         if fixes is not None and _length(ruled, fixes) == best:
-            for mistake in [*_ruled(problem, right, ruled), *_fixed(fixes)]:
+            for mistake in [*_ruled(problem, right, ruled), *_fixed(problem, fixes, not ruled)]:
                 mistakes.setdefault((mistake.id, mistake.block), mistake)
     return list(mistakes.values())
 
@@ -256,10 +261,23 @@ def _ruled(problem: WrongGradient, right: Blocks, ruled: tuple) -> Iterator[Mist
         yield Mistake(rule.id, ", ".join(reached), text)
 
 
-def _fixed(fixes: Mapping[str, list[Fix]]) -> Iterator[Mistake]:
+def _fixed(
+    problem: WrongGradient, fixes: Mapping[str, list[Fix]], alone: bool
+) -> Iterator[Mistake]:
+    """alone: no rule of the network is broken besides."""
+    mine, right = problem.stacked(problem.mine), _right(problem)
     for (id, detail), names in _chosen(fixes, all_of_them=True).items():
         block = ", ".join(names)
-        yield Mistake(id, block, _plural(detail, len(names)).replace("{block}", block))
+        text = _plural(detail, len(names)).replace("{block}", block)
+        if alone and id in FACTORS and all(len(fix) == 1 for n in names for fix in fixes[n]):
+            apart = [
+                name for name in names
+                if problem.network.decay.get(name)
+                and not close(mine[name], ratio(mine[name], right[name]) * right[name], 1e-4)
+            ]  # fmt: skip
+            if apart:
+                text += f". The weight decay in {listed(apart)} is right: leave that as it is"
+        yield Mistake(id, block, text)
 
 
 def _plural(detail: str, count: int) -> str:

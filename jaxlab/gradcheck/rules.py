@@ -15,6 +15,7 @@ import numpy as np
 from jaxlab.gradcheck.networks import ACTIVATIONS, Pass, Rule, sigmoid, softmax
 
 Entry = tuple[str, Callable[..., np.ndarray], str]
+Change = Callable[[Pass, int, np.ndarray], np.ndarray]
 
 ERROR = "δ({l}) = (a({l}) - y) × {prime}"
 HIDDEN = "δ({l}) = W({l})ᵀ δ({n}) × {prime}"
@@ -274,7 +275,7 @@ def rules_of(p: Pass) -> list[Rule]:
         ]
     for layers in _one_or_all(hidden):
         rules += [_rule(p, entry, "back", layers) for entry in BACK]
-        rules.append(_updated(layers))
+        rules += _updated(p, layers)
     for layers in _one_or_all(weights, hidden):
         rules += [_rule(p, entry, "into", layers) for entry in INTO]
     for l in weights:
@@ -310,17 +311,29 @@ def _symbols(p: Pass, layers: list[int]) -> dict[str, Any]:
     return {"l": l, "n": n, "prime": prime}
 
 
-def _updated(layers: list[int]) -> Rule:
+def _updated(p: Pass, layers: list[int]) -> Iterator[Rule]:
     """W(l) already updated when δ(l) is computed from it; the step is unknown."""
     l = "l" if len(layers) > 1 else layers[0]
-    return Rule(
-        "W already updated",
-        frozenset(("back", layer) for layer in layers),
-        lambda p, l, right: right - p.t * p.delta[l + 1] @ gradient(p, l),
-        f"δ({l}) uses W({l}) after its update (W({l}) - {{t:.3g}} × its gradient): compute every "
-        "δ first, then update",
-        fits=f"W{max(layers) - 1}",
-    )
+    decay = {layer: p.network.decay.get(f"W{layer}", 0.0) for layer in layers}
+    by = [(decay, "its gradient")]
+    if any(decay.values()):
+        by.append((dict.fromkeys(layers, 0.0), "its gradient without weight decay"))
+    for c, what in by:
+        yield Rule(
+            "W already updated",
+            frozenset(("back", layer) for layer in layers),
+            _through_updated(c),
+            f"δ({l}) uses W({l}) after its update (W({l}) - {{t:.3g}} × {what}): compute every δ "
+            "first, then update",
+            fits=f"W{max(layers) - 1}",
+        )
+
+
+def _through_updated(decay: dict[int, float]) -> Change:
+    def change(p: Pass, l: int, right: np.ndarray) -> np.ndarray:
+        return right - p.t * p.delta[l + 1] @ (gradient(p, l) + decay[l] * p.W[l])
+
+    return change
 
 
 def _elsewhere(p: Pass, l: int) -> Iterator[Rule]:
@@ -383,9 +396,6 @@ def _elsewhere(p: Pass, l: int) -> Iterator[Rule]:
             f"the gradient of {' and '.join(f'{part}{l}' for part in parts)} has {what} where "
             f"δ({n}) belongs: " + (ERROR if n == L else HIDDEN).format(**_symbols(p, [n])),
         )
-
-
-Change = Callable[[Pass, int, np.ndarray], np.ndarray]
 
 
 def _a_of(j: int) -> Change:

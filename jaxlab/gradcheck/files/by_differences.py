@@ -1,7 +1,9 @@
 """A function's gradient beside differences of its own J, where that is no cost that we know."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from jaxlab.gradcheck.files.report import Report, block_report
 from jaxlab.gradcheck.layouts import in_order, leaves, paths, raw_leaves, rebuilt
 from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
 from jaxlab.gradcheck.sums import norm
+from jaxlab.wording import listed
 
 # ‖g - n‖ / ‖g + n‖ of a right block.
 RIGHT = {"float64": 1e-6, "float32": 2e-2}
@@ -26,29 +29,92 @@ SMALL = 1e-6
 # Of each array. Of a larger one that many are looked at, and all together along directions.
 MOST_COORDINATES = 60
 DIRECTIONS = 4
+# At how many more points a gradient that is right at the first is looked at, in short.
+MORE_POINTS = 3
+# So few wrong numbers of an array are named; a difference so small is said to be small.
+FEW, BARELY = 2, 1e-3
+
+Ask = Callable[..., Any]  # `Theirs.call` of the function
 
 
 def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Report) -> bool:
-    """Whether the gradient is that of J times its number of outputs, but for weight decay."""
-    theta, (_, g) = call.points[0], call.results[0]
-    parts, own = leaves(theta), leaves(in_order(theta, g))
-    names = paths(theta)
+    """Whether the gradient is that of J times its number of outputs, but for weight decay.
+
+    Looked at closely at one point, and along one direction of each array at others, among them
+    the parameters of example() themselves: what a condition switches on at one may be off at
+    another. Where it seems wrong there, that point is looked at closely.
+    """
+    ask = partial(theirs.call, function["name"])
     report.cost = "not one that this lab knows: checked by differences of J alone"
     report.layout = f"{call.form.text}; blocks unknown" if call.form.flat else call.form.text
-    if [p.size for p in parts] != [p.size for p in own]:
+    names, (theta, g) = paths(call.points[0]), (call.points[0], call.results[0][1])
+    sizes, own = ([p.size for p in leaves(part)] for part in (theta, in_order(theta, g)))
+    if sizes != own:
         report.blocks = {n: {"ok": False, "relative_difference": None} for n in names}
-        text = f"parameters of {sum(p.size for p in parts)} numbers, a gradient of "
-        text += f"{sum(p.size for p in own)}: they must be alike"
+        text = f"parameters of {sum(sizes)} numbers, a gradient of {sum(own)}: they must be alike"
         report.mistakes = [asdict(Mistake("shape", ", ".join(names), text))]
         return False
     if (digits := _decimals([J for J, _ in call.results])) is not None:
         raise CheckError(
             f"J is rounded to {digits} decimals, which hides how it changes: return it unrounded"
         )
+    is_times = _judge_at(0, ask, call, report)
+    if not report.wrong:
+        call = _with_its_own_point(ask, call)
+    for point in range(1, min(MORE_POINTS + 1, len(call.points))):
+        # Beside one of these it may fail, or its time may be over: it was right at the first.
+        with suppress(CheckError):
+            if not report.wrong and _seems_wrong_at(point, ask, call):
+                there = Report(report.file, report.function, cost=report.cost, layout=report.layout)
+                _judge_at(point, ask, call, there)
+                if there.wrong:
+                    there.note += "; " * bool(there.note) + "right at other parameters"
+                    vars(report).update(vars(there))
+    return is_times
+
+
+def _with_its_own_point(ask: Ask, call: Call) -> Call:
+    """The call with the parameters of example() themselves as the second of its points."""
+    if call.own is None:
+        return call
+    with suppress(CheckError):
+        results, failure = ask([call.own], call.args, call.named, call.by_name)
+        if failure is None and np.isfinite(results[0][0]):
+            (theta, *points), (result, *others) = call.points, call.results
+            sizes, own = (
+                [p.size for p in leaves(in_order(call.own, g))] for _, g in (result, results[0])
+            )
+            if sizes == own:
+                return replace(
+                    call, points=[theta, call.own, *points], results=[result, *results, *others]
+                )
+    return call
+
+
+def _seems_wrong_at(point: int, ask: Ask, call: Call) -> bool:
+    """Whether the gradient is wrong along a random direction of some array."""
+    theta, (_, g) = call.points[point], call.results[point]
+    rng = np.random.default_rng(point)
+    for i, (part, own) in enumerate(zip(leaves(theta), leaves(in_order(theta, g)), strict=True)):
+        if not part.size:
+            continue
+        move = rng.standard_normal((1, part.size))
+        move /= np.linalg.norm(move)
+        values, noise, smooth = _differences(ask, call, point, i, move)
+        slopes = move @ own.ravel()
+        if smooth[0] and not block_report([slopes], [values], RIGHT[call.dtype], noise[0])["ok"]:
+            return True
+    return False
+
+
+def _judge_at(point: int, ask: Ask, call: Call, report: Report) -> bool:
+    """Fills the report by what is seen at one point; see `judge_by_differences`."""
+    theta, (_, g) = call.points[point], call.results[point]
+    parts, own, names = leaves(theta), leaves(in_order(theta, g)), paths(theta)
     rng = np.random.default_rng(0)
     dtype = call.dtype
     mine, right, at = {}, {}, {}
-    left_out, unseen, lost, notes = 0, [], [], []
+    left_out, everywhere, unseen, lost, notes = 0, [], [], [], []
     for i, (name, part) in enumerate(zip(names, parts, strict=True)):
         where = np.sort(rng.permutation(part.size)[:MOST_COORDINATES])
         whole = len(where) == part.size
@@ -62,7 +128,7 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
                 f"of {name} {len(where)} of {part.size:,} numbers were looked at each, and all "
                 f"along {DIRECTIONS} directions"
             )
-        values, noise, smooth = _differences(theirs, function, call, i, moves)
+        values, noise, smooth = _differences(ask, call, point, i, moves)
         left_out += int((~smooth).sum())
         if part.size and not smooth.any():
             unseen.append(name)
@@ -79,6 +145,7 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
         if whole and smooth.all():
             mine[name], right[name] = own[i].reshape(part.shape), values.reshape(part.shape)
             at[name] = part
+            everywhere.append(name)
     if left_out:
         notes.append(f"{left_out} parameters at a kink of J were left out")
     if lost:
@@ -86,6 +153,9 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
             f"the gradient of {', '.join(lost)} is so small beside J that rounding may hide a "
             "mistake in it"
         )
+    if dtype == "float32":
+        percent = 100 * RIGHT[dtype]
+        notes.append(f"computed in float32: below {percent:g} % of a block nothing can be seen")
     report.note = "; ".join(notes)
     if unseen and not report.wrong:
         raise CheckError(
@@ -94,14 +164,34 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
         )
     if report.wrong:
         tolerance = RIGHT[dtype]
-        mistakes = name_from_numbers(mine, right, at, m=len(call.x) or None, tolerance=tolerance)
+        # Of inputs alone it is not known whether their rows or their columns are the examples.
+        m = len(call.x) or None if call.labels != "none" else None
+        mistakes = name_from_numbers(mine, right, at, m=m, tolerance=tolerance)
         report.mistakes = [asdict(mistake) for mistake in mistakes]
         if not mistakes:
-            report.reason = "No mistake that this checker knows explains the numbers."
+            report.reason = _what_is_seen(mine, right, everywhere, report)
     outputs = call.sizes[-1] if call.sizes else 1
     return bool(report.wrong) and all(
         _is_times(outputs, mine[name], right[name], at[name]) for name in report.blocks
     )
+
+
+def _what_is_seen(mine: dict, right: dict, everywhere: list[str], report: Report) -> str:
+    """What can be said of numbers that no mistake explains."""
+    text = "No mistake that this checker knows explains the numbers."
+    for name in report.wrong:
+        g, n = np.asarray(mine[name]), np.asarray(right[name])
+        off = np.argwhere(np.abs(g - n) > 1e-3 * np.abs(g - n).max())
+        if name in everywhere and len(off) <= FEW < g.size / 2:
+            places = listed([str(place.tolist()) for place in off])
+            text += f" In {name} only {places} {'is' if len(off) == 1 else 'are'} wrong."
+    far = [report.blocks[name]["relative_difference"] for name in report.wrong]
+    if None not in far and max(far) < BARELY:
+        text += (
+            f" No block is off by more than {max(far):.0e}: J may have a small number in it that "
+            "its gradient has not, as log(p + 1e-7) does, or the gradient is by differences."
+        )
+    return text
 
 
 def _is_times(k: int, mine: np.ndarray, right: np.ndarray, theta: np.ndarray) -> bool:
@@ -125,7 +215,7 @@ def _decimals(costs: list[float]) -> int | None:
     )
 
 
-def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, moves: np.ndarray):
+def _differences(ask: Ask, call: Call, point: int, leaf: int, moves: np.ndarray):
     """∂J along moves of one array, one a row, what rounding leaves of it, and where J is smooth.
 
     Of fourth order. At a kink (ReLU) a step and its half disagree, however short they are.
@@ -133,7 +223,7 @@ def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, moves: n
     dtype = call.dtype
 
     def slopes(moves: np.ndarray, h: float):
-        J = _costs(theirs, function, call, leaf, moves, h)
+        J = _costs(ask, call, point, leaf, moves, h)
         long = (8 * (J[4] - J[1]) - (J[5] - J[0])) / (6 * h)
         short = (8 * (J[3] - J[2]) - (J[4] - J[1])) / (3 * h)
         noise = 10 * np.finfo(dtype).eps * np.abs(J).max(axis=0) / h
@@ -153,25 +243,22 @@ def _differences(theirs: Theirs, function: dict, call: Call, leaf: int, moves: n
     return values, noise, smooth
 
 
-def _costs(theirs: Theirs, function: dict, call: Call, leaf: int, moves, h: float) -> np.ndarray:
+def _costs(ask: Ask, call: Call, point: int, leaf: int, moves, h: float) -> np.ndarray:
     """J at six steps along each move, (6, moves)."""
-    theta = call.points[0]
-    parts = leaves(theta)
-    kind = raw_leaves(theta)[leaf].dtype
+    theta = call.points[point]
+    parts = raw_leaves(theta)
+    part = np.asarray(parts[leaf], np.float64)
     offsets = [-1, -0.5, -0.25, 0.25, 0.5, 1]
 
-    def moved() -> Iterator[Any]:
+    def points() -> Iterator[Any]:
         for move in moves:
             for offset in offsets:
                 changed = [*parts]
-                changed[leaf] = (parts[leaf] + offset * h * move.reshape(parts[leaf].shape)).astype(
-                    kind
-                )
+                moved = part + offset * h * move.reshape(part.shape)
+                changed[leaf] = moved.astype(parts[leaf].dtype)
                 yield rebuilt(theta, iter(changed))
 
-    results, error = theirs.call(
-        function["name"], list(moved()), call.args, call.named, call.by_name
-    )
+    results, error = ask([*points()], call.args, call.named, call.by_name)
     if error:
-        raise CheckError(f"{function['name']} fails at other parameters: {error.text}")
+        raise CheckError(f"it fails at other parameters: {error.text}")
     return np.array([j for j, _ in results]).reshape(len(moves), len(offsets)).T

@@ -20,7 +20,8 @@ from jaxlab.gradcheck.network_mistakes import (
     name_mistakes,
     what_is_known,
 )
-from jaxlab.gradcheck.networks import Blocks, cost_and_grad, named
+from jaxlab.gradcheck.networks import Blocks, Params, cost_and_grad, named
+from jaxlab.gradcheck.sums import norm
 
 # ‖g - n‖ / ‖g + n‖ of a right block: at most rounding, far below the smallest real mistake.
 RIGHT = {"float64": 1e-7, "float32": 1e-4}
@@ -51,6 +52,8 @@ def judge_by_network(found: Recognised, report: Report) -> None:
     report.blocks = {
         n: block_report([g[n] for g in mine], [r[n] for r in right], tolerance) for n in own
     }
+    if unseen := _unseen_decay(found, params, right):
+        report.note += "; " * bool(report.note) + unseen
     if not report.wrong:
         return
     for other in call.form.layouts:
@@ -81,6 +84,27 @@ def judge_by_network(found: Recognised, report: Report) -> None:
             "It is the same factor in every block: if the gradient is as you mean it, J is not. "
             f"J here: {report.cost}"
         )
+
+
+def _unseen_decay(found: Recognised, params: list[Params], right: list[Blocks]) -> str:
+    """What must be said of a weight decay that is too small beside J or the gradient to be seen."""
+    call, decay = found.call, found.network.decay
+    if call.decay and not decay:
+        return (
+            f"λ = {call.decay:g} leaves no trace in J here: what it adds to the gradient was not "
+            "looked at"
+        )
+    small = [
+        name
+        for name, c in decay.items()
+        if all(
+            c * norm(named(p)[name]) < 10 * RIGHT[call.dtype] * norm(blocks[name])
+            for p, blocks in zip(params, right, strict=True)
+        )
+    ]
+    if not small:
+        return ""
+    return f"the weight decay of {', '.join(small)} is too small beside the rest to be looked at"
 
 
 def _mine(found: Recognised, layout) -> list[Blocks]:

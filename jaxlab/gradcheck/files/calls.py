@@ -55,7 +55,8 @@ class Call:
     in the function's form, where by_name a dict by the names of its arguments; results: (J,
     gradient) at each. settings: λ and the like, "lam = 0.3". rho: the mean activation that was
     asked for, None where no argument says it. deeper: what the function said of a
-    network with a hidden layer, where it was taken for one without.
+    network with a hidden layer, where it was taken for one without. own: the parameters of
+    example() themselves, of which the points are redrawn.
     """
 
     form: Form
@@ -70,6 +71,7 @@ class Call:
     settings: str
     by_name: bool = False
     rho: float | None = None
+    own: Any = None
     points: list[Any] = field(default_factory=list)
     results: list[tuple[float, Any]] = field(default_factory=list)
     deeper: str = ""
@@ -254,7 +256,10 @@ def _calls_of_example(function: dict, example: list, options: Options) -> Iterat
     unknown = Form("as in example()", partial(redrawn, theta), (), False)
     none = np.zeros((0, 0))
     settings = _settings((name, role_of(name), value) for name, value in pairs)
-    call = Call(unknown, (), "", "", none, none, rest, named, decay, settings, by_name)
+    call = Call(
+        unknown, (), "", "", none, none, rest, named, decay, settings, by_name,
+        own=theta if all(leaf.dtype.kind == "f" for leaf in raw_leaves(theta)) else None,
+    )  # fmt: skip
     found = []
     if data and isinstance(data[0], np.ndarray) and data[0].ndim == 2:
         for examples in [options.examples] if options.examples else ["rows", "columns"]:

@@ -226,12 +226,14 @@ def functions(module) -> list[dict]:
                         "name": parameter.name,
                         "required": parameter.default is parameter.empty,
                         "default": parameter.default if is_plain(parameter.default) else None,
+                        "plain": parameter.default is None or is_plain(parameter.default),
                         "keyword": parameter.kind == parameter.KEYWORD_ONLY,
                     }
                     for parameter in parameters
                     if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
                 ],
                 "variadic": any(p.kind == p.VAR_POSITIONAL for p in parameters),
+                "options": next((p.name for p in parameters if p.kind == p.VAR_KEYWORD), ""),
             }
         )
     return found
@@ -282,7 +284,7 @@ def called(function, positional: list, named: dict):
             continue
         try:
             return function(*copy.deepcopy(positional), **copy.deepcopy(named))
-        except (TypeError, AttributeError):
+        except (TypeError, AttributeError, ValueError):  # the last: x.view(n, -1)
             make = sys.modules[library]
             for part in name.split("."):
                 make = getattr(make, part)

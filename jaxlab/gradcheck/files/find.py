@@ -49,7 +49,7 @@ def find(
     run without being what was meant. Raises `CheckError` with what it said where no call works.
     """
     rng = np.random.default_rng(options.seed + 1)
-    works, unlike, tries, tries_unlike = None, None, 0, 0
+    works, unlike, tries, tries_unlike, hopeless = None, None, 0, 0, 0
     failures, deeper = list[Failure](), Failure("", -1)
     for call in calls(function, example, options):
         if call.form.near and (works or unlike):
@@ -81,7 +81,8 @@ def find(
         failures.append(failure)
         if len(call.sizes) > 2 and not call.form.flat:
             deeper = max(deeper, failure, key=lambda one: one.reached)
-        if sum(map(_is_hopeless, failures)) >= MOST_HOPELESS:
+        hopeless += _is_hopeless(failure)
+        if hopeless == MOST_HOPELESS:
             break
     if works is None and unlike:
         return unlike

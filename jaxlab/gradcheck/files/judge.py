@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jaxlab.errors import CheckError
+from jaxlab.gradcheck.factors import FACTORS
 from jaxlab.gradcheck.files.by_differences import judge_by_differences
 from jaxlab.gradcheck.files.by_network import judge_by_network
 from jaxlab.gradcheck.files.calls import Call, Options
@@ -22,8 +23,6 @@ from jaxlab.gradcheck.layouts import in_order, raw_leaves
 # The names of a cost and of its gradient, in the languages of those who hand in.
 COSTS = "cost|loss|objective|^j$|kosten|verlust|co[uû]t|perte|coste?$|custo$|perdida|fehler"
 GRADIENTS = "grad|back|^dj"
-# Mistakes that a mean over several outputs, where one was meant, looks like.
-FACTORS = ("factor", "1/m forgotten", "1/m twice", "1/(m-1)", "sign", "sign and 1/m")
 RIGHT_ALONE = "right for one output an example, not for several"
 DEEPER = (8, 5, 10)  # the layers that are tried first, where none are named
 
@@ -100,7 +99,7 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
             "their shapes"
         )
     if theirs.ended:
-        notes.append(f"with other numbers of layers it was not looked at: {theirs.ended}")
+        notes.append(f"at other parameters and layers it was not looked at: {theirs.ended}")
     if theirs.stopped:
         notes.append(f"the file does not run to its end: {theirs.stopped}")
     if theirs.passed_over and not report.reason:
@@ -148,13 +147,14 @@ def _with_two_hidden_layers(theirs: Theirs, call: Call, options: Options, report
 
 
 def _left_alone(function: dict, call: Call) -> str:
-    """Of its arguments numbers and words that were left at their defaults, "keep_prob = 1"."""
+    """What was left as it is: "keep_prob = 1, no **options"."""
     given = {*call.named, *(p["name"] for p in function["parameters"][: 1 + len(call.args)])}
-    return ", ".join(
+    left = [
         f"{p['name']} = {p['default']!r}"
         for p in function["parameters"]
-        if p["name"] not in given and p["default"] is not None
-    )
+        if p["name"] not in given and not p["required"] and p["plain"]
+    ]
+    return ", ".join(left + [f"no **{function['options']}"] * bool(function["options"]))
 
 
 def _with_one_output(theirs: Theirs, options: Options, report: Report, is_mean) -> Call | None:
@@ -163,6 +163,7 @@ def _with_one_output(theirs: Theirs, options: Options, report: Report, is_mean) 
     Where it is right for one, or wrong in a way that is known, that is the report; but only where
     several are wrong by a factor, or where targets -1 and 1 are what makes it right.
     """
+    # A mean over several outputs, where one was meant, looks like one of these.
     if any(mistake["id"] not in FACTORS for mistake in report.mistakes):
         return None
     for labels in (options.labels, "signs"):

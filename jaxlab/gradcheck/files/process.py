@@ -36,13 +36,14 @@ class Failure(NamedTuple):
 class Theirs:
     """The functions of a file, run in a process of its own; a context manager that ends it.
 
-    functions: [{"name", "variadic", "parameters": [{"name", "required", "default", "keyword"}]}]
-    in the file's order; classes: their names. stopped: why the file itself did not run to its end,
-    "" where it did. ended: why nothing more can be asked, "" where it can. passed_over: functions
-    that were left out, and why. two: a function returned numbers at both ends, of which the first
-    is taken for J, or the last where `last` is set. example: the arguments that its `example()`
-    returns, or None. Raises `CheckError` with the reason where the file cannot be run, and on every
-    call after its time is up.
+    functions: [{"name", "variadic", "options", "parameters": [{"name", "required", "default",
+    "plain", "keyword"}]}] in the file's order; options: the name behind **, plain: whether the
+    default is a number, a word or None; classes: their names. stopped: why the file itself did not
+    run to its end, "" where it did. ended: why nothing more can be asked, "" where it can.
+    passed_over: functions that were left out, and why. two: a function returned numbers at both
+    ends, of which the first is taken for J, or the last where `last` is set. example: the arguments
+    that its `example()` returns, or None. Raises `CheckError` with the reason where the file cannot
+    be run, and on every call after its time is up.
     """
 
     def __init__(self, file: Path, seconds: float) -> None:
@@ -53,6 +54,10 @@ class Theirs:
         environment = {
             "JAX_PLATFORMS": "cpu",
             "MPLBACKEND": "Agg",
+            # Of products so small threads take a hundred times as long where others compute too.
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
             **os.environ,
             # A gradient is checked in double precision where it lets us.
             "JAX_ENABLE_X64": "1",

@@ -240,7 +240,8 @@ def lines(
             chosen[1], (chosen[0], 1.01), xycoords=("data", "axes fraction"), ha="center",
             fontsize=8, color=GREY,
         )  # fmt: skip
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.set_title(title, pad=16 if chosen else None)  # above what is written of the chosen value
     if len(curves) > 1:
         _name_curves(ax, [(name, x[-1], values[-1]) for name, values in curves.items()], colours)
     return figure

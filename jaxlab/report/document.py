@@ -45,6 +45,8 @@ PATHS = {
     "checkpoints", "mnist_dir", "tfds_manual_dir", "checkpoint_seconds", "resume", "evaluate",
     "smoke",
 }  # fmt: skip
+# Settings of the other way to train.
+UNUSED = {"adam": {"iterations"}, "lbfgs": {"epochs", "batch_size", "learning_rate", "shift"}}
 
 
 def write(
@@ -165,7 +167,7 @@ def _exercise(name: str, record: dict[str, Any]) -> dict[str, Any]:
         "config": [
             [key.replace("_", " "), _setting(key, value)]
             for key, value in config.items()
-            if value is not None and key not in PATHS
+            if value is not None and key not in PATHS | UNUSED.get(config.get("method"), set())
         ],
     }
 

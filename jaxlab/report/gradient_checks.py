@@ -74,9 +74,10 @@ def discussion(check: Numbers) -> list[str]:
     wrong = [name for name, block in check["blocks"].items() if not block["ok"]]
     relation = "below" if far[0] < USUAL_THRESHOLD else "not below"
     text = [
-        f"Central differences, the lab's own check, give diff = {scientific(central)}, {relation} "
-        f"the {scientific(USUAL_THRESHOLD)} that is usually asked for. What is left is their own "
-        "error: a step has to be long enough for rounding and short enough for the curvature."
+        f"Central differences of fourth order give diff = {scientific(central)}, {relation} the "
+        f"{scientific(USUAL_THRESHOLD)} that well-known courses ask for (Coursera's exercise 4, "
+        "UFLDL). What is left is their own error: a step has to be long enough for rounding and "
+        "short enough for the curvature."
     ]
     if max(far[1:]) < ROUNDING:
         text.append(

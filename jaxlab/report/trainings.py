@@ -89,9 +89,8 @@ def bias_and_variance(bias: list[float], variance: list[float], sizes: list[int]
 
 def how_trained(config: Numbers) -> str:
     if config["method"] == "lbfgs":
-        return (
-            f"Trained on all images at once by L-BFGS, at most {config['iterations']:,} iterations."
-        )
+        most = counted(config["iterations"], "iteration")
+        return f"Trained on all images at once by L-BFGS, at most {most}."
     shift = config.get("shift", 0)
     moved = (
         f" Each training image is moved by up to {counted(shift, 'pixel')} at random."
@@ -99,8 +98,9 @@ def how_trained(config: Numbers) -> str:
         else ""
     )
     return (
-        f"Trained by Adam for {config['epochs']:,} epochs in batches of {config['batch_size']:,}, "
-        f"with a step size of {config['learning_rate']:g} that falls to zero along a cosine.{moved}"
+        f"Trained by Adam for {counted(config['epochs'], 'epoch')} in batches of "
+        f"{config['batch_size']:,}, with a step size of {config['learning_rate']:g} that falls to "
+        f"zero along a cosine.{moved}"
     )
 
 

@@ -379,6 +379,7 @@ def test_of_a_single_size_nothing_is_compared(lab):
     said = content.ex5(one | {"chosen": one["hidden_units"][0]}, config)
     *sentences, _how_trained = said["text"]["discussion"]
     text = " ".join(sentences)
+    assert "The lab sheet asks for 10 sizes: only 1 tried" in text
     assert text.startswith("2 hidden units are the only number that was tried")
     for word in ("others", "From", "falls", "largest", "smallest"):
         assert word not in text

@@ -102,7 +102,7 @@ def test_time_that_is_up_before_all_was_looked_at_is_said(check):
     slow = ANY_DEPTH.replace("    for l in range(1,", two + "    for l in range(1,")
     report = check(slow, seconds=20.0)
     assert report.verdict == "right"
-    assert "other numbers of layers it was not looked at: not done after 20 seconds" in report.note
+    assert "parameters and layers it was not looked at: not done after 20 seconds" in report.note
 
 
 def test_softmax_without_a_hidden_layer(check):

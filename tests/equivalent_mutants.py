@@ -19,7 +19,7 @@ _EITHER = "a random direction and the opposite one are as likely"
 NUMERICAL = "gradcheck/numerical.py"
 _LARGEST = "return jax.lax.stop_gradient(z.real.max(axis=1, keepdims=True)).astype(z.dtype)"
 _MOST = "MOST_NUMBERS_AT_ONCE // (theta.size * points),"
-_CALLS = "calls = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)"
+_CALLS = "count = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)"
 
 WITNESSES = "gradcheck/witnesses.py"
 _NEAR = "near, _ = numerical.central_differences(*at, here, step=h / 8)"

@@ -7,7 +7,7 @@ import pytest
 from jaxlab import terminal
 
 # Rich would take it for markup, and refuse to close what is not open.
-FOLDER = "/home/ada/[old]/[/x]/digits.npz"
+FOLDER = "/courses/ada/[old]/[/x]/digits.npz"
 
 
 @pytest.fixture

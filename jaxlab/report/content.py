@@ -133,8 +133,7 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
     if diverged:
         text.append(f"With {listed(sorted(diverged))} hidden units it diverged, and has no error.")
     sizes = sorted(by_size)
-    if hidden == sizes[-1] and len(sizes) > 1:
-        text.append(f"{hidden} is the largest number that was tried: more might do better still.")
+    text += trainings.largest_tried(hidden, sizes)
     text += _errors_by_size({size: by_size[size]["test_mse"] for size in trained})
     text.append(_beside_pca({size: by_size[size] for size in trained}))
     text += _errors_by_length(of_chosen)
@@ -290,9 +289,7 @@ def _choice_of_size(sizes: list[int], chosen: int, accuracies: list[Numbers]) ->
         if as_good
         else f"All others are below it by more than chance, {how}."
     )
-    if chosen == sizes[-1]:
-        text += f" {chosen} is the largest number that was tried: more might do better still."
-    return text
+    return " ".join([text, *trainings.largest_tried(chosen, sizes)])
 
 
 def _overfitting(sizes: list[int], train: list[Numbers], validation: list[Numbers]) -> str:
@@ -320,9 +317,7 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
          f"{100 * features[h]['mean']:.2f}", interval(features[h])]
         for h in sorted(features)
     ]  # fmt: skip
-    text = [*numbers["discussion"]]
-    if chosen == max(features) and len(features) > 1:
-        text.append(f"{chosen} is the largest number that was tried: more might do better still.")
+    text = [*numbers["discussion"], *trainings.largest_tried(chosen, sorted(features))]
     check = numbers["gradient_check"]
     how = trainings.how_trained(config)
     return {

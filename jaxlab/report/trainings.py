@@ -57,6 +57,13 @@ def not_told_apart(one: Numbers, other: Numbers) -> bool:
     return abs(sum(differences) / len(differences)) <= half_width(differences)
 
 
+def largest_tried(chosen: int, sizes: list[int]) -> list[str]:
+    """What must be said of a choice at the end of what was tried. sizes: ascending."""
+    if chosen != sizes[-1] or len(sizes) < 2:
+        return []
+    return [f"{chosen} is the largest number that was tried: more might do better still."]
+
+
 def bias_and_variance(bias: list[float], variance: list[float], sizes: list[int]) -> str:
     """What the decomposition says. bias (squared), variance: of each size."""
     if len(sizes) == 1:

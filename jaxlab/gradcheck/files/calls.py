@@ -100,14 +100,14 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
     rng = np.random.default_rng(options.seed)
     for sizes in _sizes(arguments.params, roles, options):
         own = "target" not in roles or ("n_out" not in roles and sizes[0] == sizes[-1])
-        x, y, classes = _draw(sizes, own, rng)
+        x, y, classes = draw_data(sizes, own, rng)
         ways = product(
             _labels("target" in roles, not own and sizes[-1] == 1, options),
-            _asked(_forms(arguments, sizes), options),
+            forms_of(arguments, sizes, options),
             [options.examples] if options.examples else ["rows", "columns"],
         )
         for labels, form, examples in ways:
-            values = _values(sizes, x, y, classes, examples, labels)
+            values = values_of(sizes, x, y, classes, examples, labels)
             args, named = _filled(function, arguments, values, sizes)
             yield Call(
                 form, sizes, examples, labels, x, y, args, named, decay, settings,
@@ -115,7 +115,7 @@ def calls(function: dict, example: list | None, options: Options) -> Iterator[Ca
             )  # fmt: skip
 
 
-def _draw(sizes: tuple[int, ...], own: bool, rng: np.random.Generator):
+def draw_data(sizes: tuple[int, ...], own: bool, rng: np.random.Generator):
     """x, y and the classes 0, 1, … that y stands for; own: x is its own target.
 
     m is the number of nothing else, nor next to it, lest one be taken for the other.
@@ -137,13 +137,15 @@ def _labels(with_targets: bool, single: bool, options: Options) -> list[str]:
     return list(LABELS)[:5] if with_targets else ["none"]
 
 
-def _forms(arguments: Arguments, sizes: tuple[int, ...]) -> list[Form]:
+def forms_of(arguments: Arguments, sizes: tuple[int, ...], options: Options) -> list[Form]:
     """What the parameters may look like."""
     first = arguments.params[0]
     if len(arguments.params) > 1:
-        return separate_forms(arguments.params, sizes)
+        return _asked(separate_forms(arguments.params, sizes), options)
     possible = forms(sizes, flat_first=first.lower() not in STRUCTURED)
-    return [form.under(first) for form in possible] if arguments.by_name else possible
+    if arguments.by_name:
+        possible = [form.under(first) for form in possible]
+    return _asked(possible, options)
 
 
 def _filled(
@@ -173,7 +175,7 @@ def _settings(arguments: Iterable[tuple[str, str | None, Any]]) -> str:
     )
 
 
-def _values(sizes, x, y, classes, examples: str, labels: str) -> dict[str, Any]:
+def values_of(sizes, x, y, classes, examples: str, labels: str) -> dict[str, Any]:
     rows = examples == "rows"
     target = {
         "from-0": classes,
@@ -287,7 +289,7 @@ def _targets(x, target, examples: str, asked: str) -> Iterator[tuple[str, np.nda
         yield "none", x
         return
     t = np.asarray(target)
-    if t.ndim == 2 and min(t.shape) > 1:
+    if t.ndim == 2 and (min(t.shape) > 1 or len(x) == 1):
         y = t if examples == "rows" else t.T
         if len(y) == len(x):
             yield "one-hot", np.asarray(y, np.float64)

@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 import traceback
 import types
 
@@ -61,10 +62,7 @@ def main() -> None:
     reply(
         {
             "functions": functions(module),
-            "classes": [
-                name for name, value in vars(module).items()
-                if inspect.isclass(value) and value.__module__ == module.__name__
-            ],
+            "classes": classes(module),
             "stopped": stopped,
             "example": None
             if example is None
@@ -73,6 +71,9 @@ def main() -> None:
     )  # fmt: skip
     for line in requests:
         request = json.loads(line)
+        if "source" in request:
+            reply(evaluated(module, request, file))
+            continue
         try:
             reply({"answers": list(answers(module, request, example, file))})
         except BaseException as error:  # what their function returned cannot be read
@@ -214,29 +215,115 @@ def functions(module) -> list[dict]:
         own = getattr(value, "__module__", None) == module.__name__
         if not (own and callable(value)) or inspect.isclass(value) or name.startswith("_"):
             continue
-        try:
-            parameters = [*inspect.signature(value).parameters.values()]
-        except (TypeError, ValueError):
+        if (one := described(name, value)) is not None:
+            found.append(one)
+    return found
+
+
+def classes(module) -> list[dict]:
+    """The classes that the file defines: name, parameters (None where nobody says), and methods."""
+    found = []
+    for name, value in vars(module).items():
+        if not inspect.isclass(value) or value.__module__ != module.__name__:
             continue
+        methods = {
+            key: method
+            for one in reversed(value.__mro__)
+            if one.__module__ == module.__name__
+            for key, method in vars(one).items()
+            if key == "__call__" or not key.startswith("__")
+        }
+        own = (
+            described(key, getattr(value, key), bound=inspect.isfunction(method))
+            for key, method in methods.items()
+            if callable(getattr(value, key))
+        )
+        made = described(name, value)
         found.append(
             {
                 "name": name,
-                "parameters": [
-                    {
-                        "name": parameter.name,
-                        "required": parameter.default is parameter.empty,
-                        "default": parameter.default if is_plain(parameter.default) else None,
-                        "plain": parameter.default is None or is_plain(parameter.default),
-                        "keyword": parameter.kind == parameter.KEYWORD_ONLY,
-                    }
-                    for parameter in parameters
-                    if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-                ],
-                "variadic": any(p.kind == p.VAR_POSITIONAL for p in parameters),
-                "options": next((p.name for p in parameters if p.kind == p.VAR_KEYWORD), ""),
+                "parameters": None if made is None else made["parameters"],
+                "methods": [one for one in own if one is not None],
             }
         )
     return found
+
+
+def described(name: str, function, bound: bool = False) -> dict | None:
+    """Name and parameters of a function; bound: without the first of them, self."""
+    try:
+        parameters = [*inspect.signature(function).parameters.values()]
+    except (TypeError, ValueError):
+        return None
+    return {
+        "name": name,
+        "parameters": [
+            {
+                "name": parameter.name,
+                "required": parameter.default is parameter.empty,
+                "default": parameter.default if is_plain(parameter.default) else None,
+                "plain": parameter.default is None or is_plain(parameter.default),
+                "keyword": parameter.kind == parameter.KEYWORD_ONLY,
+            }
+            for parameter in parameters[bound:]
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ],
+        "variadic": any(p.kind == p.VAR_POSITIONAL for p in parameters),
+        "options": next((p.name for p in parameters if p.kind == p.VAR_KEYWORD), ""),
+        "returns": returned_names(function),
+    }
+
+
+def returned_names(function) -> list[str]:
+    """a1, a2 of a function that ends in `return a1, a2`; [] where that is no row of names."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return []
+    returned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
+    last = returned[-1] if returned else None
+    parts = last.elts if isinstance(last, ast.Tuple) else []
+    names = [part.id for part in parts if isinstance(part, ast.Name)]
+    return names if len(names) == len(parts) else []
+
+
+def state(thing) -> dict:
+    """The attributes of an object."""
+    slots = [name for one in type(thing).__mro__ for name in getattr(one, "__slots__", ())]
+    held = {name: getattr(thing, name) for name in slots if hasattr(thing, name)}
+    return held | getattr(thing, "__dict__", {})
+
+
+def put(thing, name: str, value) -> None:
+    """Sets an attribute; in place, as other objects may hold the same arrays."""
+    import numpy as np
+
+    def filled(old, new):
+        if isinstance(old, dict) and isinstance(new, dict):
+            old.update({key: filled(old.get(key), part) for key, part in new.items()})
+            return old
+        if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            old[:] = [filled(a, b) for a, b in zip(old, new, strict=True)]
+            return old
+        if isinstance(old, np.ndarray) and old.dtype == new.dtype and old.shape == new.shape:
+            old[...] = new
+            return old
+        return copy.deepcopy(new)
+
+    setattr(thing, name, filled(getattr(thing, name), value))
+
+
+def evaluated(module, request: dict, file: str) -> dict:
+    """Runs a few lines beside what the file defines: their `result`, or a function by that name."""
+    names = {name: decode(value) for name, value in request["names"].items()}
+    space = {**vars(module), "state": state, "put": put, **names}
+    try:
+        exec(compile(request["source"], "<jaxlab>", "exec"), space)
+        if request["define"]:
+            setattr(module, request["define"], space["assembled"])
+        return {"result": encode(space.get("result"), ("result",))}
+    except BaseException as error:
+        return {"failed": said(error, file)}
 
 
 def is_plain(value) -> bool:

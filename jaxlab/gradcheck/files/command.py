@@ -34,8 +34,9 @@ FUNCTION takes the parameters (one vector, a dict or list of arrays, or W1, b1, 
 of their own), data, targets, sizes, …, and returns J and the gradient. Arguments are recognised by
 name (X, y, n_hidden, lambda_, …) and filled with random data; what is not said by options is found
 out and printed. A function example() in the file that returns all arguments settles everything.
-Two functions with the same arguments are FILE.py:COST,GRADIENT. FILE may be a notebook, FILE.ipynb,
-as well. A folder is checked file by file, one line each.
+Two functions with the same arguments are FILE.py:COST,GRADIENT. Of a class, FILE.py:CLASS or
+FILE.py:CLASS.METHOD, an object is made and its methods for forward pass, cost and gradient called.
+FILE may be a notebook, FILE.ipynb, as well. A folder is checked file by file, one line each.
 
 Exit status: 0 right, 1 wrong, 2 cannot be checked (a folder: 0 all right, 1 any wrong, 2 none
 wrong but some unchecked)."""
@@ -106,7 +107,7 @@ def run(arguments: Sequence[str]) -> int:
 def _split(target: str) -> tuple[str, str]:
     """The file and the function; a colon may also be part of the file's name."""
     name, colon, function = target.rpartition(":")
-    identifiers = all(part.isidentifier() for part in function.split(","))
+    identifiers = all(part.isidentifier() for part in function.replace(".", ",").split(","))
     if not colon or os.path.exists(target) or not identifiers:
         return target, ""
     return name, function

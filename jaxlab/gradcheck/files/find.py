@@ -99,6 +99,8 @@ def _call_twice(ask: Ask, call: Call, rng: np.random.Generator) -> Failure | Non
         return failure
     if not np.isfinite(results[0][0]):
         return Failure(f"J is {results[0][0]}", TO_ITS_END)
+    if any(leaf.dtype.kind not in "biuf" for leaf in raw_leaves(results[0][1])):
+        return Failure("the gradient has a part that is no array of numbers", TO_ITS_END)
     if _differs(*results):
         raise CheckError(
             "two calls with the same arguments give different numbers (dropout, random noise, "

@@ -11,18 +11,16 @@ from pathlib import Path
 
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck.factors import FACTORS
+from jaxlab.gradcheck.files.assemble import assembled
 from jaxlab.gradcheck.files.by_differences import judge_by_differences
 from jaxlab.gradcheck.files.by_network import judge_by_network
 from jaxlab.gradcheck.files.calls import Call, Options
 from jaxlab.gradcheck.files.find import Recognised, find, is_alike, is_gradient
 from jaxlab.gradcheck.files.process import EndedError, Theirs
 from jaxlab.gradcheck.files.report import Report
-from jaxlab.gradcheck.files.roles import role_of
+from jaxlab.gradcheck.files.roles import COSTS, GRADIENTS, role_of
 from jaxlab.gradcheck.layouts import in_order, raw_leaves
 
-# The names of a cost and of its gradient, in the languages of those who hand in.
-COSTS = "cost|loss|objective|^j$|kosten|verlust|co[uû]t|perte|coste?$|custo$|perdida|fehler"
-GRADIENTS = "grad|back|^dj"
 RIGHT_ALONE = "right for one output an example, not for several"
 DEEPER = (8, 5, 10)  # the layers that are tried first, where none are named
 
@@ -85,7 +83,7 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
     elif found and not report.wrong and _takes_any_depth(function, call) and not options.sizes:
         _with_two_hidden_layers(theirs, call, options, report)
     report.verdict = "wrong" if report.wrong or report.mistakes else "right"
-    notes = [report.note]
+    notes = [report.note, function.get("called", "")]
     if report.verdict == "right" and (left := _left_alone(function, call)):
         notes.append(f"left as they are: {left}; what other values switch on was not checked")
     if call.deeper:
@@ -211,6 +209,8 @@ def _choose(theirs: Theirs, name: str, options: Options):
 
     there = {function["name"]: function for function in theirs.functions}
     listed = ", ".join(there) or "none"
+    if name.partition(".")[0] in [one["name"] for one in theirs.classes]:
+        return _choose_assembled(theirs, name, options)
     if name:
         for part in name.split(","):
             if part not in there:
@@ -244,21 +244,58 @@ def _choose(theirs: Theirs, name: str, options: Options):
         return known[0]
     if not known and (pair := _cost_and_gradient(theirs.functions, theirs.example)):
         return _choose(theirs, pair, options)
+    methods = ""
+    if not known and theirs.example is None:
+        try:
+            return _choose_assembled(theirs, "", options)
+        except EndedError:
+            raise
+        except CheckError as error:
+            classes = ", ".join(one["name"] for one in theirs.classes)
+            methods = f"; methods (of {classes}) cannot be called: {error}" * bool(classes)
+            methods += ": add a function that calls them" * bool(classes)
     if not known:
-        if len(reasons) == 1:
+        if len(reasons) == 1 and not theirs.classes:
             raise CheckError(*reasons.values())
         meant = [why for other, why in reasons.items() if _is_meant(other, why)]
-        if len(meant) == 1:
+        if len(meant) == 1 and not theirs.classes:
             raise CheckError(*meant)
-        classes = ", ".join(theirs.classes)
-        methods = f"; methods are not called (of {classes}): add a function that calls them"
         advice = "name one, FILE.py:FUNCTION, to read why not; or two, FILE.py:COST,GRADIENT"
         raise CheckError(
             f"no function of {theirs.file.name} takes parameters and data and returns (J, "
-            f"gradient); it has: {listed}{methods * bool(classes)}{f'; {advice}' * bool(there)}"
+            f"gradient); it has: {listed}{methods}{f'; {advice}' * bool(there)}"
         )
     names = ", ".join(f"{theirs.file.name}:{function['name']}" for function, *_ in known)
     raise CheckError(f"several functions can be checked; name one of {names}")
+
+
+def _choose_assembled(theirs: Theirs, name: str, options: Options):
+    """Several methods or functions as one, and how it is called; name: "", "Net" or "Net.back"."""
+    works, reason = None, None
+    for way in assembled(theirs, name, options):
+        function = way.function()
+        theirs.evaluate(way.source(), {}, function["name"])
+
+        def call(one: Call, points: list, name=function["name"]):
+            return theirs.call(name, points, one.args, one.named, one.by_name)
+
+        asked = replace(options, examples=way.examples, sizes=way.sizes)
+        try:
+            found, one = find(call, function, way.example, asked)
+        except EndedError:
+            raise
+        except CheckError as error:
+            reason = reason or error
+            continue
+        if is_alike(one) and (works is None or found):
+            works = way, function, found, one
+        if is_alike(one) and found:
+            break
+    if works is None:
+        raise reason or CheckError("they give no gradient")
+    way, function, found, one = works
+    theirs.evaluate(way.source(), {}, function["name"])
+    return function, found, one
 
 
 def _may_be_called(function: dict, example: list | None) -> bool:

@@ -38,7 +38,8 @@ class Theirs:
 
     functions: [{"name", "variadic", "options", "parameters": [{"name", "required", "default",
     "plain", "keyword"}]}] in the file's order; options: the name behind **, plain: whether the
-    default is a number, a word or None; classes: their names. stopped: why the file itself did not
+    default is a number, a word or None; classes: [{"name", "parameters", "methods"}], of methods as
+    of functions; parameters: None where Python does not say. stopped: why the file itself did not
     run to its end, "" where it did. ended: why nothing more can be asked, "" where it can.
     passed_over: functions that were left out, and why. two: a function returned numbers at both
     ends, of which the first is taken for J, or the last where `last` is set. example: the arguments
@@ -83,7 +84,7 @@ class Theirs:
             self.close()
             raise
         self.functions: list[dict] = hello["functions"]
-        self.classes: list[str] = hello["classes"]
+        self.classes: list[dict] = hello["classes"]
         self.stopped: str = hello["stopped"]
         example = hello["example"]
         self.example = None if example is None else [decode(value) for value in example]
@@ -106,11 +107,7 @@ class Theirs:
             "named": {name: encode(places.get(id(v), v)) for name, v in named.items()},
             "last": self.last,
         }
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError):
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-        answers = self._reply()["answers"]
+        answers = self._ask(request)["answers"]
         self.two = self.two or any(a.get("two") for a in answers)
         try:
             good = [(a["J"], decode(a["grad"])) for a in answers if "error" not in a]
@@ -119,6 +116,16 @@ class Theirs:
         return good, next(
             (Failure(a["error"], a["reached"]) for a in answers if "error" in a), None
         )
+
+    def evaluate(self, source: str, names: dict[str, Any], define: str = "") -> tuple[Any, str]:
+        """Runs a few lines of ours beside what the file defines: their `result`, and an error.
+
+        What is no number or array comes as `Opaque`. names: arrays that the lines use. define: the
+        name under which `call` finds the function `assembled` of these lines.
+        """
+        arrays = {name: encode(value) for name, value in names.items()}
+        reply = self._ask({"source": source, "names": arrays, "define": define})
+        return decode(reply.get("result")), reply.get("failed", "")
 
     def close(self) -> None:
         """Ends it and everything that it started."""
@@ -145,6 +152,13 @@ class Theirs:
             while line := self.process.stdout.readline(MOST_CHARACTERS):
                 self.lines.put(line)
         self.lines.put(None)
+
+    def _ask(self, request: dict) -> dict:
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        return self._reply()
 
     def _reply(self) -> dict:
         try:

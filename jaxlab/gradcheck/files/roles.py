@@ -8,7 +8,7 @@ from jaxlab.errors import CheckError
 # role: the names that people give to it, in lower case and without _
 ROLES = {
     "data": "x data inputs input images features xs a1 patches samples trainx",
-    "target": "y labels targets target t ys label groundtruth outputs trainy yonehot",
+    "target": "y labels targets target t ys label groundtruth outputs trainy yonehot ytrue",
     "n_in": "ninput ninputs nin nx inputsize inputlayersize inputdim inputsn visiblesize nvisible "
     "numinputs numinput nfeatures numfeatures d din",
     "n_hidden": "nhidden nh hiddensize hiddenlayersize hiddendim numhidden nhid h hidden "
@@ -16,10 +16,12 @@ ROLES = {
     "n_out": "noutput noutputs nout ny outputsize outputlayersize outputdim numlabels numclasses "
     "nclasses noutputunits numoutputs numoutput k c dout nlabels classes "
     "outputunits",
-    "sizes": "sizes layers layersizes layerdims dims architecture layersdims units nunits shape",
+    "sizes": "sizes layers layersizes layerdims dims architecture layersdims units nunits shape "
+    "dimensions topology topologia capas",
     "decay": "lambda lam lambd lamb lmbda lmbd reg reglambda regularization regstrength "
     "weightdecay l2 l2reg l2lambda l2reglambda decay wd regparam regcoef weightcost weightpenalty",
-    "rate": "learningrate lr eta alpha stepsize",
+    "rate": "learningrate learnrate lr eta alpha stepsize lernrate tasa tasaaprendizaje pas taux "
+    "passo",
     "m": "m nexamples nsamples numexamples batchsize numsamples n",
     "sparsity": "sparsityparam rho sparsity sparsitytarget",
     "beta": "beta sparsitypenalty sparsityweight",
@@ -27,6 +29,12 @@ ROLES = {
 ROLE_OF = {name: role for role, names in ROLES.items() for name in names.split()}
 # Arguments that hold parameters: all of them in one, or those of one layer, or a list of these.
 WHOLE = ("theta", "thetas", "params", "parameters", "nnparams", "model", "net", "network", "p")
+# The names of functions for a cost and for its gradient, in the languages of those who hand in.
+COSTS = (
+    "cost|loss|objective|error$|mse|entropy|nll|^j$|kosten|verlust|fehler|co[uû]t|perte|"
+    "perdita|perdida|coste?$|custo$"
+)
+GRADIENTS = "grad|back|^dj|retro|atras|indietro|arriere|rueckw|rückw"
 PIECE = re.compile("(w|theta|thetas|weights?|b|bias|biases)([0-9]*)")
 
 

@@ -1,0 +1,409 @@
+"""Forward pass, cost and backward pass in several methods or functions, put together to one.
+
+`assemble.py` says of what: methods of a class, or functions of a file. What forward returns and
+where backward leaves the gradient is seen by calling them once.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from jaxlab.gradcheck.files.calls import SETTINGS
+from jaxlab.gradcheck.files.child import Opaque
+from jaxlab.gradcheck.files.process import Theirs
+from jaxlab.gradcheck.files.roles import COSTS, GRADIENTS, role_of
+from jaxlab.gradcheck.layouts import in_order, key_of_gradient, leaves, raw_leaves, rebuilt
+
+# The names of methods, in the languages of those who hand in.
+FORWARD = "forward|feed|predict|propag|output|hypothes|adelante|avan|vorw"
+UPDATES = "update|step|train|fit|learn|entren|trein|lern|apprend|entra[iî]n|addestr"
+INITIAL = "init|setup|build|reset|create|crear"
+NO_COSTS = f"{GRADIENTS}|deriv|prime|^_?d_|num"
+NO_FORWARD = f"{NO_COSTS}|{COSTS}|{UPDATES}|{INITIAL}|plot|save|load|print|show|accura|score"
+# Of attributes.
+PARAMETERS = "^[wb]|^theta|param|weight|bias"
+KEEPS_GRADIENT = "grad|nabla|delta"
+# Arguments that functions of parameters and data have not: what forward returned, and a number.
+ROLES = {
+    word: role
+    for role, words in {
+        "output": "output out o yhat ypred ypreds pred preds prediction predictions predicted al "
+        "probs proba",
+        "cache": "cache caches memory activations",
+        "target": "d desired expected expectedoutput",
+        "iterations": "epochs epoch niter niters iterations numiters numiterations maxiter steps "
+        "epocas epoche",
+    }.items()
+    for word in words.split()
+}
+RATE = "0.5"
+DECAY = str(SETTINGS["decay"])
+STEP = 1e-5
+# What may be taken for J where there is no cost: the gradient decides.
+ASSUMED = [
+    cost + divided
+    for divided in (" / {m}", "")
+    for cost in (
+        "0.5 * (({out} - Y) ** 2).sum()",
+        "(({out} - Y) ** 2).sum()",
+        "-(Y * numpy.log({out})).sum()",
+        "-(Y * numpy.log({out}) + (1 - Y) * numpy.log(1 - {out})).sum()",
+    )
+]
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A function (params, X, Y) → (J, gradient) that calls methods or functions of the file.
+
+    name: "Network.backward". lines: its body. example: arguments for it, without Y where that is X;
+    X has one example in each of its `examples`, "rows" or "columns". sizes: those of the layers.
+    assumed: what was taken for J, "" where that is theirs.
+    """
+
+    name: str
+    lines: tuple[str, ...]
+    example: list[Any]
+    examples: str
+    sizes: tuple[int, ...]
+    assumed: str = ""
+
+    def source(self) -> str:
+        head = f"def assembled({', '.join(self._names())}):"
+        return "\n    ".join([head, "import copy, numpy", *self.lines])
+
+    def function(self) -> dict:
+        parameters = [
+            {"name": name, "required": True, "default": None, "plain": False, "keyword": False}
+            for name in self._names()
+        ]
+        return {
+            "name": self.name, "parameters": parameters, "variadic": False, "options": "",
+            "called": self.text(),
+        }  # fmt: skip
+
+    def text(self) -> str:
+        lines = [line for line in self.lines if not line.startswith("put(")]
+        text = f"called as {'; '.join(lines)}"
+        return text + f"; there is no cost: J was taken to be {self.assumed}" * bool(self.assumed)
+
+    def _names(self) -> list[str]:
+        return ["params", "X", "Y"][: len(self.example)]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Methods or functions, what to call them with, and what was seen of them.
+
+    title: the class, "" for functions. opening: lines that make `net`. theta: the parameters, by
+    attribute or argument. known: what is written for an argument, by its name or role. why: a list
+    to which reasons go, with how far it came.
+    """
+
+    theirs: Theirs
+    title: str
+    functions: list[dict]
+    opening: tuple[str, ...]
+    theta: dict[str, Any]
+    known: dict[str, str]
+    sizes: tuple[int, ...]
+    data: dict[str, np.ndarray]
+    examples: str
+    why: list[tuple[int, str]] = field(repr=False)
+
+    @property
+    def m(self) -> int:
+        return self.data["X"].shape[self.examples == "columns"]
+
+    def put_together(self, name: str) -> Iterator[Assembled]:
+        """Every way in which one of them gives the gradient; name: that one, "" for any."""
+        ways = [*self._forwards(), ([], self)]
+        if self.title:
+            ways = [(lines, replace(one, theta=one._parameters(lines))) for lines, one in ways]
+        # What computes the outputs depends on all parameters, what decodes hidden units on few.
+        forward, parts = max(ways, key=lambda way: len(raw_leaves(way[1].theta)))
+        if not parts.theta:
+            self.why.append((1, f"{self.title} has no attributes that hold parameters"))
+            return
+        kinds = (GRADIENTS, COSTS, UPDATES) if self.title else (GRADIENTS,)
+        chosen = [f for f in self.functions if name in ("", f["name"])]
+        named = [f for kind in kinds for f in chosen if re.search(kind, f["name"].lower())]
+        for function in {f["name"]: f for f in named}.values():
+            yield from parts._with_gradient(forward, function)
+
+    def _forwards(self) -> Iterator[tuple[list[str], "Parts"]]:
+        """Lines that compute something like outputs, and what is known after them."""
+        passes = [f for f in self.functions if not re.search(NO_FORWARD, f["name"].lower())]
+        passes.sort(key=lambda f: not re.search(FORWARD, f["name"].lower()))
+        for function in passes:
+            call = self._call(function, ("data",))
+            if call is None or "Y" in call or not (self.title or "params" in call):
+                continue
+            if "X" not in call and not re.search(FORWARD, function["name"].lower()):
+                continue
+            result, error = self._run([f"out = {call}"], "{'out': out, 'after': after}")
+            if error:
+                continue
+            out, after = result["out"], result["after"]
+            parts = {"out": out}
+            if isinstance(out, tuple | list):
+                parts = {f"out[{i}]": part for i, part in enumerate(out)}
+                names = dict(zip(function["returns"], parts, strict=False))
+            elif isinstance(out, dict):
+                parts = {f"out[{key!r}]": part for key, part in out.items()}
+                names = {str(key): text for key, text in zip(out, parts, strict=True)}
+            else:
+                names = {}
+            for text, part in reversed(parts.items()):
+                if output := self._as_output(part, text):
+                    others = [other for other in parts if other != text]
+                    is_pair = isinstance(out, tuple) and len(others) == 1
+                    known = {f"={name}": where for name, where in names.items()}
+                    known |= {"output": output, "cache": others[0] if is_pair else "out"}
+                    yield [f"out = {call}"], replace(self, known=self.known | known)
+                    break
+            else:
+                for key, value in reversed(after.items()):
+                    is_own = key in self.theta or np.array_equal(value, self.data["Y"])
+                    if not is_own and (output := self._as_output(value, f"net.{key}")):
+                        yield [call], replace(self, known=self.known | {"output": output})
+                        break
+
+    def _parameters(self, forward: list[str]) -> dict[str, Any]:
+        """The attributes on which the outputs depend; without outputs, those that are named so."""
+        if not forward:
+            names = [n for n in self.theta if re.search(PARAMETERS, n.lower().strip("_"))]
+        else:
+            output = self.known["output"]
+            first, _ = self._run(forward, output)
+            names = []
+            for name, value in self.theta.items():
+                moved = rebuilt(value, (leaf + 0.3 for leaf in raw_leaves(value)))
+                out, error = replace(self, theta=self.theta | {name: moved})._run(forward, output)
+                if error or not np.array_equal(out, first):
+                    names.append(name)
+        kept = {name: self.theta[name] for name in names}
+        return kept if any(leaf.ndim for leaf in raw_leaves(kept)) else {}
+
+    def _with_gradient(self, forward: list[str], function: dict) -> Iterator[Assembled]:
+        name = f"{self.title}.{function['name']}" if self.title else function["name"]
+        call = self._call(function, ("data", "target"), of_network=True)
+        if call is None:
+            self.why.append((2, f"an argument of {name} is not recognised"))
+            return
+        result, error = self._run(
+            [*forward, "before = copy.deepcopy(state(net))" if self.title else "before = {}",
+             f"returned = {call}"],
+            "{'returned': returned, 'after': after, 'before': before}",
+        )  # fmt: skip
+        if error:
+            self.why.append((3, f"{name} fails: {error}"))
+            return
+        if self._is_pair(result["returned"]):
+            yield self._assembled(name, [*forward, f"return {call}"])
+            return
+        gradient = self._gradient(call, **result)
+        if not gradient:
+            self.why.append((4, f"{name} neither returns a gradient nor keeps it in an attribute"))
+            return
+        costs, without = self._costs(forward, function, call)
+        if not costs and without:
+            self.why.append((5, f"{name} gives a gradient, but {without[0]} cannot be called"))
+        # A cost that is a method may have changed what forward left.
+        again = forward if self.title else []
+        for cost in costs:
+            yield self._assembled(name, [*forward, f"J = {cost}", *again, *gradient])
+        if not costs and not without and "output" in self.known and self._as_output(
+            self.data["Y"], "Y") == "Y":  # fmt: skip
+            yield from self._with_assumed_cost(name, forward, gradient)
+
+    def _with_assumed_cost(
+        self, name: str, forward: list[str], gradient: list[str]
+    ) -> Iterator[Assembled]:
+        """Of the costs that it may be, the one whose gradient it is in the most arrays."""
+        costs = [cost.format(out=self.known["output"], m=self.m) for cost in ASSUMED]
+        ways = [
+            replace(self._assembled(name, [*forward, f"J = {cost}", *gradient]), assumed=cost)
+            for cost in costs
+        ]
+        run = f"{ways[0].source()}\nresult = assembled({', '.join(ways[0]._names())})"
+        result, error = self.theirs.evaluate(run, {**self.data, "params": self.theta})
+        if error:
+            return
+        own = leaves(in_order(self.theta, result[1]))
+        parts, rng = leaves(self.theta), np.random.default_rng(0)
+        fits = np.zeros(len(costs))
+        for i, part in enumerate(parts):
+            move = rng.standard_normal(part.shape)
+            J = []
+            for step in (STEP * move, -STEP * move):
+                moved = [*parts[:i], part + step, *parts[i + 1 :]]
+                there = replace(self, theta=rebuilt(self.theta, iter(moved)))
+                J.append(there._run(forward, f"[{', '.join(costs)}]")[0])
+            slopes = (np.array(J[0]) - np.array(J[1])) / (2 * STEP)
+            fits += np.isclose(slopes, (own[i] * move).sum(), rtol=1e-4)
+        yield ways[int(fits.argmax())]
+
+    def _gradient(self, call: str, returned: Any, after: dict, before: dict) -> list[str]:
+        """The lines that return J and the gradient, wherever that is; none where it is nowhere."""
+        if self._is_alike(returned):
+            return [f"return J, {call}"]
+        if isinstance(returned, tuple | list):
+            for i, part in enumerate(returned):
+                if self._is_alike(part):
+                    return [f"return J, {call}[{i}]"]
+        others = {key: value for key, value in after.items() if key not in self.theta}
+        keys = {name: key_of_gradient(name, others) for name in self.theta}
+        if None not in keys.values() and self._is_alike([others[k] for k in keys.values()]):
+            return [call, f"return J, {_dict({n: f'net.{key}' for n, key in keys.items()})}"]
+        for key, value in others.items():
+            if re.search(KEEPS_GRADIENT, key.lower()) and self._is_alike(value):
+                return [call, f"return J, net.{key}"]
+        now, then = ([state.get(name) for name in self.theta] for state in (after, before))
+        if not after or all(map(np.array_equal, raw_leaves(now), raw_leaves(then))):
+            return []
+        # It moves the parameters itself: by -rate × the gradient.
+        rates = (f"net.{key}" for key in before if role_of(key) == "rate")
+        rate = RATE if RATE in call else next(rates, "1")
+        steps = {name: _step(name, value, rate) for name, value in self.theta.items()}
+        return [call, f"return J, {_dict(steps)}"]
+
+    def _costs(self, forward: list[str], gradient: dict, call: str) -> tuple[list[str], list[str]]:
+        """Calls that give J, of methods and of functions; and those that could not be called."""
+        known = dict(self.known)
+        if DECAY not in " ".join([*self.opening, call]):
+            known["decay"] = "0"  # the gradient is without it
+        found, without = list[str](), list[str]()
+        for owner in dict.fromkeys((self.title, "")):
+            for function in self.functions if owner == self.title else self.theirs.functions:
+                name = function["name"].lower()
+                if function is gradient or not re.search(COSTS, name) or re.search(NO_COSTS, name):
+                    continue
+                calls = [
+                    replace(self, title=owner, known=known | more)._call(function, roles)
+                    for more in ({}, {"data": "[(X, Y)]"} if self.m == 1 else {})
+                    for roles in (("output", "target"), ("target", "output"), ("data", "target"))
+                ]
+                works = [c for c in dict.fromkeys(calls) if c and self._is_cost(c, forward)]
+                found += works
+                without += [] if works else [function["name"]]
+        return found, without
+
+    def _is_cost(self, call: str, forward: list[str]) -> bool:
+        J, error = self._run([*forward, f"J = {call}"], "J")
+        return not error and _is_number(J)
+
+    # --- writing and running lines ---
+
+    def _call(self, function: dict, unknown: Sequence[str], of_network: bool = False) -> str | None:
+        arguments = arguments_written(function["parameters"], self.known, unknown, of_network)
+        if arguments is None:
+            return None
+        if not self.title:
+            return f"{function['name']}({arguments})"
+        name = "" if function["name"] == "__call__" else f".{function['name']}"
+        return f"net{name}({arguments})"
+
+    def _body(self, lines: Sequence[str]) -> list[str]:
+        put = [f"put(net, {name!r}, params[{name!r}])" for name in self.theta]
+        return [*self.opening, *(put if self.title else []), *lines]
+
+    def _assembled(self, name: str, lines: list[str]) -> Assembled:
+        data = self.data.values() if self.data["Y"] is not self.data["X"] else [self.data["X"]]
+        return Assembled(
+            name, tuple(self._body(lines)), [self.theta, *data], self.examples, self.sizes
+        )
+
+    def _run(self, lines: Sequence[str], result: str) -> tuple[Any, str]:
+        after = "after = state(net)" if self.title else "after = {}"
+        source = ["import copy, numpy", *self._body(lines), after, f"result = {result}"]
+        return self.theirs.evaluate("\n".join(source), {**self.data, "params": self.theta})
+
+    # --- what a value is ---
+
+    def _as_output(self, value: Any, text: str) -> str:
+        """`text` as an array like Y, "" where it has no number for each example and output."""
+        K = self.sizes[-1]
+        shape = (self.m, K) if self.examples == "rows" else (K, self.m)
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            return ""
+        if value.shape == shape or (K == 1 and value.shape == (self.m,)):
+            return text
+        return f"{text}.T" if value.shape == shape[::-1] else ""
+
+    def _is_pair(self, returned: Any) -> bool:
+        """Whether it is J and a gradient."""
+        if not isinstance(returned, tuple | list) or len(returned) < 2:
+            return False
+        for J, rest in ((returned[0], returned[1:]), (returned[-1], returned[:-1])):
+            if _is_number(J) and (self._is_alike(rest) or self._is_alike(rest[0])):
+                return True
+        return False
+
+    def _is_alike(self, value: Any) -> bool:
+        """Whether it has as many arrays as the parameters, of as many numbers."""
+        arrays, own = raw_leaves(value), raw_leaves(self.theta)
+        if not all(a.dtype.kind in "fi" for a in arrays):
+            return False
+        return sorted(a.size for a in arrays) == sorted(a.size for a in own)
+
+
+# --- arguments ---
+
+
+def arguments_written(
+    parameters: Sequence[dict], known: dict[str, str], unknown: Sequence[str] = (),
+    of_network: bool = False,
+) -> str | None:  # fmt: skip
+    """Arguments as they are written in a call; None where one that must be given is not known.
+
+    unknown: the roles of those whose names say nothing. of_network: there must be none or two of
+    these, as a single one may be what comes from the layer behind.
+    """
+    roles = [role_of_argument(p["name"], known) for p in parameters]
+    nameless = [
+        p["required"] and role not in known for p, role in zip(parameters, roles, strict=True)
+    ]
+    left = [role for role in unknown if role not in roles]
+    if sum(nameless) > len(left) or (of_network and sum(nameless) == 1):
+        return None
+    waiting, hidden = iter(left), iter(known.get("n_hidden", "").split(", "))
+    written, by_place = list[str](), True
+    for p, role, is_nameless in zip(parameters, roles, nameless, strict=True):
+        value = known.get(next(waiting) if is_nameless else role or "", "")
+        if role == "n_hidden" and "[" not in value:
+            value = next(hidden, "")
+        if not value and p["required"]:
+            return None
+        if value:
+            written.append(value if by_place and not p["keyword"] else f"{p['name']}={value}")
+        by_place = by_place and bool(value)
+    return ", ".join(written)
+
+
+def role_of_argument(name: str, known: dict[str, str]) -> str | None:
+    if f"={name}" in known:
+        return f"={name}"
+    return ROLES.get(name.lower().replace("_", "")) or role_of(name)
+
+
+def _is_number(value: Any) -> bool:
+    no_number = isinstance(value, dict | list | tuple | str | Opaque | None)
+    return not no_number and np.size(value) == 1
+
+
+def _dict(parts: dict[str, str]) -> str:
+    return "{" + ", ".join(f"{name!r}: {part}" for name, part in parts.items()) + "}"
+
+
+def _step(name: str, value: Any, rate: str) -> str:
+    """(before - after) / rate of an attribute: an array, or a list or dict of them."""
+    old, new = f"params[{name!r}]", f"net.{name}"
+    if isinstance(value, dict):
+        return f"{{k: ({old}[k] - {new}[k]) / {rate} for k in {old}}}"
+    if isinstance(value, list | tuple):
+        return f"[(a - b) / {rate} for a, b in zip({old}, {new})]"
+    return f"({old} - {new}) / {rate}"

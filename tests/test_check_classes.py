@@ -1,0 +1,377 @@
+"""`jaxlab check` of classes, and of forward, cost and backward in functions of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from jaxlab.gradcheck.files.calls import Options
+from jaxlab.gradcheck.files.judge import check_file
+
+
+@pytest.fixture
+def check(tmp_path):
+    def run(source: str, function: str = ""):
+        file: Path = tmp_path / "mine.py"
+        file.write_text("import numpy as np\n\ndef s(z): return 1 / (1 + np.exp(-z))\n" + source)
+        return check_file(file, function, Options(), 60.0)
+
+    return run
+
+
+def ids(report):
+    return {mistake["block"]: mistake["id"] for mistake in report.mistakes}
+
+
+NET = """
+class Net:
+    def __init__(self, n_in, n_hidden, n_out, lr=0.1):
+        self.lr = lr
+        self.W1 = np.random.randn(n_hidden, n_in)
+        self.b1 = np.zeros(n_hidden)
+        self.W2 = np.random.randn(n_out, n_hidden)
+        self.b2 = np.zeros(n_out)
+
+    def forward(self, X):
+        self.X = X
+        self.a2 = s(X @ self.W1.T + self.b1)
+        self.a3 = s(self.a2 @ self.W2.T + self.b2)
+        return self.a3
+
+    def deltas(self, Y):
+        d3 = (self.a3 - Y) * self.a3 * (1 - self.a3) / len(Y)
+        return d3, d3 @ self.W2 * self.a2 * (1 - self.a2)
+"""
+COST = """
+    def cost(self, X, Y):
+        return 0.5 * np.sum((self.forward(X) - Y) ** 2) / len(X)
+"""
+RETURNED = """
+    def gradients(self, X, Y):
+        self.forward(X)
+        d3, d2 = self.deltas(Y)
+        return {"W1": d2.T @ X, "b1": d2.sum(0), "W2": d3.T @ self.a2, "b2": d3.sum(0)}
+"""
+KEPT = """
+    def backward(self, Y):
+        d3, d2 = self.deltas(Y)
+        self.dW2, self.db2 = d3.T @ self.a2, d3.sum(0)
+        self.dW1, self.db1 = d2.T @ self.X, d2.sum(0)
+"""
+MOVED = """
+    def backward(self, X, Y):
+        d3, d2 = self.deltas(Y)
+        self.W2 -= self.lr * d3.T @ self.a2
+        self.b2 -= self.lr * d3.sum(0)
+        self.W1 -= self.lr * d2.T @ X
+        self.b1 -= self.lr * d2.sum(0)
+"""
+
+
+@pytest.mark.parametrize("gradient", [RETURNED, KEPT, MOVED], ids=["returned", "kept", "moved"])
+def test_wherever_a_method_leaves_the_gradient(check, gradient):
+    right = check(NET + COST + gradient)
+    assert (right.verdict, list(right.blocks)) == ("right", ["W1", "b1", "W2", "b2"])
+    assert "called as net = Net(8, 5, 10" in right.note
+    wrong = check((NET + COST + gradient).replace("d3 @ self.W2 * self.a2 * (1 - self.a2)",
+                                                  "d3 @ self.W2"))  # fmt: skip
+    assert (wrong.verdict, wrong.wrong) == ("wrong", ["W1", "b1"])
+    assert ids(wrong) == {"W1, b1": "derivative missing"}
+
+
+def test_W2_is_updated_before_the_hidden_delta_is_computed(check):
+    early = """
+    def train(self, X, y, epochs=100):
+        for _ in range(epochs):
+            a3 = self.forward(X)
+            d3 = (a3 - y) * a3 * (1 - a3)
+            self.W2 -= self.lr * d3.T @ self.a2 / len(X)
+            self.b2 -= self.lr * d3.mean(0)
+            d2 = d3 @ self.W2 * self.a2 * (1 - self.a2)
+            self.W1 -= self.lr * d2.T @ X / len(X)
+            self.b1 -= self.lr * d2.mean(0)
+"""
+    report = check(NET + COST + early)
+    assert (report.function, report.wrong) == ("Net.train", ["W1", "b1"])
+    assert ids(report) == {"W1, b1": "W already updated"}
+
+
+def test_a_class_and_a_method_can_be_named(check):
+    source = NET + COST + RETURNED + "\nclass Other(Net):\n    pass\n"
+    assert check(source, "Other").function == "Other.gradients"
+    assert check(source, "Net.gradients").verdict == "right"
+    assert "Nett" in check(source, "Nett.gradients").reason
+    assert check(source, "Net.forward").verdict == "unchecked"
+
+
+def test_a_cost_that_is_a_function_takes_what_forward_returned(check):
+    free = "\ndef mse(prediction, target):\n    return np.mean((prediction - target) ** 2)\n"
+    report = check(free + NET + KEPT)
+    # J is a mean over examples and units, the gradient that of half a mean over examples.
+    assert (report.verdict, set(report.wrong)) == ("wrong", {"W1", "b1", "W2", "b2"})
+    assert "J = mse(out, Y)" in report.note
+    assert "factor" in report.mistakes[0]["id"]
+
+
+def test_without_a_cost_the_gradient_says_which_it_is(check):
+    right = check(NET + RETURNED.replace("self.forward(X)", "self.forward(X)"))
+    assert right.verdict == "right"
+    assert "there is no cost: J was taken to be 0.5 * ((out - Y) ** 2).sum() / 13" in right.note
+    wrong = check(NET + RETURNED.replace("d2.sum(0)", "d2.mean(0)"))
+    assert (wrong.verdict, wrong.wrong) == ("wrong", ["b1"])
+
+
+def test_a_cost_that_cannot_be_called_is_not_replaced_by_another(check):
+    report = check(NET + RETURNED + COST.replace("self, X, Y", "self, X, Y, here, there"))
+    assert report.verdict == "unchecked"
+    assert "Net.gradients gives a gradient, but cost cannot be called" in report.reason
+
+
+def test_parameters_are_told_by_what_they_do_not_by_their_names(check):
+    source = NET + COST + RETURNED
+    for old, new in (("b1", "schwelle"), ("b2", "umbral"), ("W1", "erste"), ("W2", "zweite")):
+        source = source.replace(old, new)
+    assert check(source).verdict == "right"
+    # Dead weight, and a gradient's place, are no parameters.
+    source = source.replace("self.lr = lr", "self.lr = lr; self.old = np.ones((5, 8))")
+    report = check(source.replace('"schwelle": d2.sum(0)', '"schwelle": d2.sum(0) * len(X)'))
+    assert (report.verdict, report.wrong) == ("wrong", ["b1"])
+    assert ids(report) == {"b1": "1/m forgotten"}
+
+
+TWO_LAYERS = """
+class TwoLayers:
+    def __init__(self, input_size, hidden_size, output_size, std=1e-4):
+        self.params = {"W1": std * np.random.randn(input_size, hidden_size),
+                       "b1": np.zeros(hidden_size),
+                       "W2": std * np.random.randn(hidden_size, output_size),
+                       "b2": np.zeros(output_size)}
+
+    def loss(self, X, y=None, reg=0.0):
+        W1, b1, W2, b2 = self.params.values()
+        h = np.maximum(0, X @ W1 + b1)
+        z = h @ W2 + b2
+        if y is None:
+            return z
+        p = np.exp(z - z.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        m = len(X)
+        J = -np.log(p[range(m), y]).mean() + reg * ((W1 ** 2).sum() + (W2 ** 2).sum())
+        d = p.copy()
+        d[range(m), y] -= 1
+        d /= m
+        dh = d @ W2.T * (h > 0)
+        return J, {"W1": X.T @ dh + 2 * reg * W1, "b1": dh.sum(0),
+                   "W2": h.T @ d + 2 * reg * W2, "b2": d.sum(0)}
+"""
+
+
+def test_a_dict_of_parameters_with_labels_and_decay(check):
+    right = check(TWO_LAYERS)
+    assert (right.function, right.verdict) == ("TwoLayers.loss", "right")
+    assert "cross-entropy, softmax" in right.cost
+    assert "on W1, W2" in right.cost
+    wrong = check(TWO_LAYERS.replace("+ 2 * reg * W", "+ reg * W"))
+    assert set(wrong.wrong) == {"W1", "W2"}
+    assert set(ids(wrong).values()) == {"decay factor"}
+
+
+def test_layers_that_hold_the_same_arrays_see_them_change(check):
+    report = check("""
+class Affine:
+    def __init__(self, W, b):
+        self.W, self.b = W, b
+    def forward(self, x):
+        self.x = x
+        return x @ self.W + self.b
+    def backward(self, dout):
+        self.dW, self.db = self.x.T @ dout, dout.sum(0)
+        return dout @ self.W.T
+
+class Net:
+    def __init__(self, n_in, n_hidden, n_out):
+        self.params = {"W1": np.random.randn(n_in, n_hidden), "b1": np.zeros(n_hidden),
+                       "W2": np.random.randn(n_hidden, n_out), "b2": np.zeros(n_out)}
+        self.first = Affine(self.params["W1"], self.params["b1"])
+        self.second = Affine(self.params["W2"], self.params["b2"])
+    def predict(self, x):
+        self.a = s(self.first.forward(x))
+        return s(self.second.forward(self.a))
+    def loss(self, x, t):
+        return 0.5 * ((self.predict(x) - t) ** 2).sum() / len(x)
+    def gradient(self, x, t):
+        y = self.predict(x)
+        d = self.second.backward((y - t) * y * (1 - y) / len(x))
+        self.first.backward(d * self.a * (1 - self.a))
+        return {"W1": self.first.dW, "b1": self.first.db,
+                "W2": self.second.dW, "b2": self.second.db}
+""")
+    assert (report.function, report.verdict) == ("Net.gradient", "right")
+
+
+def test_a_layer_alone_is_no_network(check):
+    report = check("""
+class Dense:
+    def __init__(self, n_in, n_out):
+        self.W, self.b = np.random.randn(n_in, n_out), np.zeros(n_out)
+    def forward(self, x):
+        self.x = x
+        return x @ self.W + self.b
+    def backward(self, grad_output):
+        self.dW, self.db = self.x.T @ grad_output, grad_output.sum(0)
+        return grad_output @ self.W.T
+""")
+    assert report.verdict == "unchecked"
+    assert "Dense" in report.reason
+
+
+NIELSEN = """
+class Network:
+    def __init__(self, sizes):
+        self.biases = [np.random.randn(n, 1) for n in sizes[1:]]
+        self.weights = [np.random.randn(n, k) for k, n in zip(sizes[:-1], sizes[1:])]
+
+    def feedforward(self, a):
+        for W, b in zip(self.weights, self.biases):
+            a = s(W @ a + b)
+        return a
+
+    def total_cost(self, data):
+        return sum(0.5 * np.sum((self.feedforward(x) - y) ** 2) for x, y in data) / len(data)
+
+    def backprop(self, x, y):
+        a = [x]
+        for W, b in zip(self.weights, self.biases):
+            a.append(s(W @ a[-1] + b))
+        delta = (a[-1] - y) * a[-1] * (1 - a[-1])
+        nabla_b, nabla_w = [delta], [delta @ a[-2].T]
+        for l in range(2, len(a)):
+            delta = self.weights[-l + 1].T @ delta * a[-l] * (1 - a[-l])
+            nabla_b.insert(0, delta)
+            nabla_w.insert(0, delta @ a[-l - 1].T)
+        if nabla_b[0].shape[1] > 1: raise ValueError("one example at a time")
+        return nabla_b, nabla_w
+"""
+
+
+def test_one_example_at_a_time(check):
+    right = check(NIELSEN)
+    assert (right.verdict, right.function) == ("right", "Network.backprop")
+    assert "J = net.total_cost([(X, Y)])" in right.note
+    raw = check(NIELSEN.replace("(a[-1] - y) * a[-1] * (1 - a[-1])", "a[-1] - y"))
+    assert set(raw.wrong) == {"W1", "b1", "W2", "b2"}
+
+
+def test_a_loop_over_layers_is_tried_with_two_hidden_ones(check):
+    source = (
+        NET
+        + COST
+        + """
+class Deep:
+    def __init__(self, sizes):
+        self.W = [np.random.randn(k, n) for k, n in zip(sizes[:-1], sizes[1:])]
+        self.b = [np.zeros(n) for n in sizes[1:]]
+
+    def forward(self, X):
+        self.a = [X]
+        for W, b in zip(self.W, self.b):
+            self.a.append(s(self.a[-1] @ W + b))
+        return self.a[-1]
+
+    def cost(self, X, Y):
+        return 0.5 * np.sum((self.forward(X) - Y) ** 2) / len(X)
+
+    def backward(self, Y):
+        d = (self.a[-1] - Y) / len(Y)
+        dW, db = [], []
+        for l in range(len(self.W) - 1, -1, -1):
+            d = d * self.a[l + 1] * (1 - self.a[l + 1])
+            dW.insert(0, self.a[l].T @ d)
+            db.insert(0, d.sum(0))
+            d = d @ self.W[l].T
+        return dW, db
+"""
+    )
+    assert check(source).verdict == "right"
+    of_one_only = "d = d * (1 - 0.5 * (l == 1 < len(self.W) - 1)) * self.a[l + 1]"
+    wrong = check(source.replace("d = d * self.a[l + 1]", of_one_only))
+    assert (wrong.verdict, wrong.wrong) == ("wrong", ["W1", "b1", "W2", "b2"])
+    assert "right with one hidden layer, not with two" in wrong.note
+
+
+def test_parameters_that_come_with_the_data(check):
+    source = """
+class Classifier:
+    def __init__(self, n_hidden=7, alpha=0.1, max_iter=10):
+        self.n_hidden = n_hidden
+
+    def _initialize(self, n_features, n_classes):
+        self._W = [np.random.randn(n_features, self.n_hidden),
+                   np.random.randn(self.n_hidden, n_classes)]
+        self._b = [np.zeros(self.n_hidden), np.zeros(n_classes)]
+
+    def _forward(self, X):
+        acts = [X]
+        for W, b in zip(self._W, self._b):
+            acts.append(s(acts[-1] @ W + b))
+        return acts
+
+    def _loss(self, X, Y):
+        return 0.5 * ((self._forward(X)[-1] - Y) ** 2).sum(1).mean()
+
+    def _backward(self, X, Y):
+        _, h, o = self._forward(X)
+        d3 = (o - Y) * o * (1 - o) / len(X)
+        d2 = d3 @ self._W[1].T * h * (1 - h)
+        return [X.T @ d2, h.T @ d3], [d2.sum(0), d3.sum(0)]
+"""
+    right = check(source)
+    assert (right.function, right.verdict) == ("Classifier._backward", "right")
+    assert "net._initialize(8, 10)" in right.note
+
+
+def test_forward_cost_and_backward_that_hand_on_a_cache(check):
+    source = """
+def forward_propagation(X, parameters):
+    A1 = np.tanh(parameters["W1"] @ X + parameters["b1"])
+    A2 = s(parameters["W2"] @ A1 + parameters["b2"])
+    return A2, {"A1": A1, "A2": A2}
+
+def compute_cost(A2, Y):
+    return float(-np.sum(Y * np.log(A2) + (1 - Y) * np.log(1 - A2)) / Y.shape[1])
+
+def backward_propagation(parameters, cache, X, Y):
+    m, A1, A2 = X.shape[1], cache["A1"], cache["A2"]
+    dZ2 = A2 - Y
+    dZ1 = parameters["W2"].T @ dZ2 * (1 - A1 ** 2)
+    return {"dW1": dZ1 @ X.T / m, "db1": dZ1.sum(1, keepdims=True) / m,
+            "dW2": dZ2 @ A1.T / m, "db2": dZ2.sum(1, keepdims=True) / m}
+"""
+    right = check(source)
+    assert (right.function, right.verdict) == ("backward_propagation", "right")
+    assert "hidden units tanh" in right.cost
+    assert "a column" in right.layout
+    wrong = check(source.replace("(1 - A1 ** 2)", "(1 - np.tanh(A1) ** 2)"))
+    assert (wrong.verdict, wrong.wrong) == ("wrong", ["W1", "b1"])
+
+
+def test_attributes_in_slots_and_an_autoencoder(check):
+    source = """
+class Coder:
+    __slots__ = ("W1", "W2")
+    def __init__(self, n_visible, n_hidden):
+        self.W1 = np.random.randn(n_hidden, n_visible)
+        self.W2 = np.random.randn(n_visible, n_hidden)
+    def encode(self, X): return s(self.W1 @ X)
+    def decode(self, H): return s(self.W2 @ H)
+    def reconstruction_error(self, X):
+        return 0.5 * np.sum((self.decode(self.encode(X)) - X) ** 2) / X.shape[1]
+    def grads(self, X):
+        H = self.encode(X)
+        R = self.decode(H)
+        d3 = (R - X) * R * (1 - R) / X.shape[1]
+        return {"W1": self.W2.T @ d3 * H * (1 - H) @ X.T, "W2": d3 @ H.T}
+"""
+    right = check(source)
+    assert (right.function, right.verdict) == ("Coder.grads", "right")
+    assert "an autoencoder" in right.layout
+    assert check(source.replace("H * (1 - H) @ X.T", "H @ X.T")).wrong == ["W1"]

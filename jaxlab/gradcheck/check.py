@@ -10,6 +10,7 @@ step, and falls towards 1 for a wrong one. `functions.py` makes one problem of w
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,10 +20,12 @@ import numpy as np
 from jaxlab.backprop import Layer
 from jaxlab.errors import JaxlabError, OptionError
 from jaxlab.gradcheck import table
-from jaxlab.gradcheck.functions import problem_of
+from jaxlab.gradcheck.functions import anew, problem_of
 from jaxlab.gradcheck.result import GradientCheck
 from jaxlab.gradcheck.verdict import judge
 from jaxlab.precision import every_digit
+
+MOST_CHARACTERS = 200
 
 
 def check_gradients(
@@ -74,25 +77,33 @@ def check_gradients(
         raise OptionError(f"dtype is {dtype!r}: choose float64 or float32")
     if coordinates is not None and coordinates < 1:
         raise OptionError(f"coordinates is {coordinates}: at least 1 of each block must be checked")
+    if not isinstance(seed, int) or seed < 0:
+        raise OptionError(f"seed is {seed!r}: choose a whole number from 0 on")
     if coordinates is not None and full:
         raise OptionError("coordinates asks for a sample, full for everything: choose one")
     given = {getattr(leaf, "dtype", None) for leaf in jax.tree.leaves((params, args))}
     may_be_float32 = dtype is None and np.dtype(np.float32) in given
     with every_digit(dtype != "float32"):
         try:
-            problem = problem_of(cost_and_grad, params, args, cost, dtype or "float64")
+            problem = anew(problem_of, cost_and_grad, params, args, cost, dtype or "float64")
         except JaxlabError:
             raise
-        except Exception:
+        except Exception as error:
             # A function that refuses float64 is given the float32 that it was passed here.
             if not may_be_float32:
                 raise
-            problem = None
+            problem, reason = None, f"{type(error).__name__}: {error}".partition("\n")[0]
         if problem is not None:
-            return judge(problem, args, seed, coordinates, full, m, advance)
+            check = judge(problem, args, seed, coordinates, full, m, advance)
+    if problem is not None:
+        if problem.holds_arrays and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+            jax.clear_caches()  # lest training meets them as they are with float64: see `anew`
+        return check
     with every_digit(False):
         problem = problem_of(cost_and_grad, params, args, cost, "float32")
-        return judge(problem, args, seed, coordinates, full, m, advance)
+        check = judge(problem, args, seed, coordinates, full, m, advance)
+        note = f"float32 was taken, as with float64 the function fails: {reason[:MOST_CHARACTERS]}"
+        return replace(check, notes=(*check.notes, note))
 
 
 def assert_gradients(*args: Any, **kwargs: Any) -> None:

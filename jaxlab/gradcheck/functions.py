@@ -28,7 +28,10 @@ from jaxlab.gradcheck.sums import norm
 # A cost with more operations than that is not compiled but called: compiling would take minutes.
 # Python loops over examples unroll to so many.
 MOST_OPERATIONS = 5_000
+# What an error says of trees that differ.
+MOST_CHARACTERS, MOST_KEYS = 200, 3
 CALLBACKS = {"pure_callback", "io_callback"}
+HOLDS_ARRAYS = "arrays that are no arguments"  # no operation, but found beside these
 CUSTOM_RULES = ("custom_vjp_call", "custom_vjp_call_jaxpr", "custom_jvp_call")
 
 
@@ -38,7 +41,9 @@ class Problem:
 
     own_J: the cost that came with g. rules: the names of hand-written derivative rules inside J,
     which `jax.grad` would follow. J0: J at θ. autograd: ∂J/∂θ by `jax.grad`, where that can be
-    had and follows no such rule. refusal: what `jax.grad` said where it cannot be had.
+    had and follows no such rule. refusal: what `jax.grad` said where it cannot be had. iterates: J
+    has a loop that ends by a condition, as solvers do. holds_arrays: there are arrays of 64 bits in
+    it that are no arguments.
     float32_cost, float32_gradient: it was computed so.
     """
 
@@ -55,6 +60,8 @@ class Problem:
     refusal: str
     float32_cost: bool
     float32_gradient: bool
+    iterates: bool = False
+    holds_arrays: bool = False
 
     @property
     def traced(self) -> bool:
@@ -89,7 +96,8 @@ def problem_of(
     grad_leaves = _floats_only(params, grads)
     called = own_J if cost is None else _scalar(cost(*_copies((params, *args))))
     cost = CostPart(function) if cost is None else cost
-    J, theta, data, rules, in_float32 = _traced(cost, params, args)
+    J, theta, data, primitives, in_float32 = _traced(cost, params, args)
+    rules = primitives & frozenset(CUSTOM_RULES)
     J0, autograd, refusal = (called, None, "") if J is None else _autograd(J, theta, data, rules)
     if (
         autograd is not None
@@ -116,8 +124,9 @@ def problem_of(
         autograd,
         refusal,
         float32_cost=dtype == "float32" or in_float32 or _in_float32(J0, J, theta, data),
-        float32_gradient=dtype == "float32"
-        or is_float32(np.concatenate([np.ravel(np.asarray(leaf)) for leaf in grad_leaves])),
+        float32_gradient=dtype == "float32" or _in_float32_too(call, params, args, grad_leaves),
+        iterates="while" in primitives,
+        holds_arrays=HOLDS_ARRAYS in primitives,
     )
 
 
@@ -157,7 +166,7 @@ def _cost_and_gradient(function, cost, params, args):
     if isinstance(out, tuple | list) and len(out) == 2:
         return function, cost, out
     is_number = not isinstance(out, tuple | list | Mapping) and np.size(out) == 1
-    if is_number and _traced(function, params, args)[3]:
+    if is_number and not _traced(function, params, args)[3].isdisjoint(CUSTOM_RULES):
         return called(jax.value_and_grad(function, allow_int=True), cost or function)
     what = f"{len(out)} values" if isinstance(out, tuple | list) else f"one {type(out).__name__}"
     raise CheckError(
@@ -284,12 +293,33 @@ def _like(params: Any, grads: Any) -> Any:
 def _check_form(params, grads, names) -> None:
     form, form_of_g = jax.tree.structure(params), jax.tree.structure(grads)
     if str(form) != str(form_of_g):
-        raise ShapeError(f"the gradient is not built like params: {form_of_g} instead of {form}")
+        raise ShapeError(f"the gradient is not built like params: {_apart(params, grads)}")
     pairs = zip(names, _float_leaves(params), _floats_only(params, grads), strict=True)
     for name, p, d in pairs:
         if np.shape(p) != np.shape(d):
             hint = ": is it transposed?" if np.shape(p) == np.shape(d)[::-1] else ""
             raise ShapeError(f"{name} has shape {np.shape(p)}, its gradient {np.shape(d)}{hint}")
+
+
+def _apart(params, grads) -> str:
+    """How two trees differ: in their keys, or else in their kinds of nodes."""
+    if type(params).__module__.startswith("flax.nnx"):
+        return "of a flax.nnx module pass the state, nnx.split(model, nnx.Param)[1], as params"
+    wanted, own = (
+        [_name_of(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+        for tree in (params, grads)
+    )
+    kinds = [type(tree).__name__ for tree in (grads, params)]
+    if jax.tree.structure(0) in map(jax.tree.structure, (params, grads)):
+        return f"it is a {kinds[0]}, params a {kinds[1]}: several arrays go into one dict or tuple"
+    missing = [key for key in wanted if key not in own][:MOST_KEYS]
+    others = [key for key in own if key not in wanted][:MOST_KEYS]
+    if not (missing or others):
+        forms = [str(jax.tree.structure(tree))[:MOST_CHARACTERS] for tree in (grads, params)]
+        return " instead of ".join(forms)
+    parts = (f"without {', '.join(missing)}" * bool(missing),
+             f"with {', '.join(others)} beside" * bool(others))  # fmt: skip
+    return f"it comes {' and '.join(part for part in parts if part)}"
 
 
 def _refuse_unseen(params, grads) -> None:
@@ -333,6 +363,21 @@ def floats_to(dtype: Any, tree: Any) -> Any:
 def _copies(tree: Any) -> Any:
     """The tree with arrays of its own, so that a function may write into what it is given."""
     return jax.tree.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def anew(function: Callable[..., Any], *args: Any) -> Any:
+    """What it returns; where JAX still holds a part of it as it was without float64, anew.
+
+    JAX 0.9 and 0.10 remember NumPy's arrays of int64 as int32 while a compiled function holds them:
+    labels that a loss closes over, after training.
+    """
+    try:
+        return function(*args)
+    except TypeError as error:
+        if "same dtypes" not in str(error):
+            raise
+        jax.clear_caches()
+        return function(*args)
 
 
 # --- the cost as a function of one vector ---
@@ -396,14 +441,15 @@ def _is_numeric(leaf: Any) -> bool:
 
 
 def _traced(cost, params, args):
-    """J, θ, data, the derivative rules inside J, and whether it rounds to fewer digits than θ has.
+    """J, θ, data, the operations inside J, and whether it rounds to fewer digits than θ has.
 
     J is None where JAX cannot trace the cost.
     """
     for data_traced in (True, False):
         J, theta, data = flat_problem(cost, params, args, data_traced=data_traced)
         try:
-            jaxpr = numerical.trace(J, theta, data).jaxpr
+            closed = anew(numerical.trace, J, theta, data)
+            jaxpr = closed.jaxpr
         except Exception:  # whatever a stranger's function does with a tracer
             continue
         primitives = [equation.primitive.name for equation in numerical.equations(jaxpr)]
@@ -417,8 +463,9 @@ def _traced(cost, params, args):
                 "from a wrong one: check it with float32 or float64 in its place"
             )
         fewer = any(kind.itemsize < 8 for kind in floats)
-        rules = frozenset(primitives) & frozenset(CUSTOM_RULES)
-        return J, theta, data, rules, fewer and theta.dtype == np.float64
+        if any(np.dtype(one.dtype).itemsize == 8 for one in numerical.constants(closed)):
+            primitives.append(HOLDS_ARRAYS)
+        return J, theta, data, frozenset(primitives), fewer and theta.dtype == np.float64
     return None, theta, data, frozenset(), False
 
 
@@ -467,6 +514,21 @@ def _in_float32(J0: float, J, theta, data) -> bool:
         if float(np.float32(J0)) != J0:
             return False  # it has more than seven digits
     return is_float32(_costs_nearby(J, theta, data))
+
+
+def _in_float32_too(call, params, args, grads) -> bool:
+    """Whether a gradient has seven digits, and not only as its parameters, in float32, have."""
+    if not is_float32(_joined(grads)):
+        return False
+    if all(np.asarray(leaf).dtype == np.float32 for leaf in grads):
+        return True
+    moved = jax.tree.map(lambda p: p * (1 + 2.0**-30) if _is_float(p) else p, params)
+    _, again = _detached(call(*_copies((moved, *args))))
+    return is_float32(_joined(_floats_only(params, _like(params, again))))
+
+
+def _joined(leaves: list[Any]) -> np.ndarray:
+    return np.concatenate([np.ravel(np.asarray(leaf)) for leaf in leaves])
 
 
 def _costs_nearby(J, theta, data) -> np.ndarray:

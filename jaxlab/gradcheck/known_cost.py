@@ -46,6 +46,8 @@ def recognise(
     seen: Costs, layouts: Sequence[Layout], losses: Sequence[str] = tuple(LOSSES)
 ) -> tuple[Layout, Network] | None:
     """The layout and the network whose cost equals J at every point, if any."""
+    if not np.isfinite(seen.J).all():
+        return None
     readings = [*_readings(seen, layouts)]
     for layout, params in readings:
         for loss in losses:

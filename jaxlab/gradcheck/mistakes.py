@@ -132,7 +132,7 @@ def _block(name, mine, right, params, per_example, sizes, m, tolerance) -> _Bloc
     finite = g[np.isfinite(g)]
     scale = max(np.abs(n).max(initial=0), np.abs(finite).max(initial=0)) or 1.0
     same = norm(g / scale - n / scale) <= tolerance * max(norm(g / scale), norm(n / scale))
-    if same:
+    if same and finite.size == g.size:
         return None
 
     def scaled(array) -> np.ndarray:

@@ -39,17 +39,23 @@ def notes_of(problem, plan, answers, blocks, unfit, m) -> list[str]:
     elif problem.traced and "autograd" not in blocks[0].diff:
         notes.append(
             "jax.grad was left out: it would follow a derivative rule written by hand inside the "
-            "cost (custom_vjp or custom_jvp)."
+            "cost (custom_vjp or custom_jvp, as some functions of JAX have)."
             if problem.rules
             else "jax.grad was left out: it alone objects, so a part of J is hidden from it "
             "(stop_gradient)."
         )
-    other = [b.name for b in blocks if not b.ok and "autograd" in b.diff.keys() - {*b.objections}]
+    wrong = [b for b in blocks if not b.ok and b.checked == b.size]
+    other = [b.name for b in wrong if "autograd" in b.diff.keys() - {*b.objections}]
     if other:
         notes.append(
             f"In {', '.join(other)} jax.grad agrees with the gradient, and J itself does not: part "
             "of it is computed in fewer digits, ends by a tolerance (a solver), or is hidden from "
             "jax.grad (stop_gradient)."
+        )
+    if problem.iterates and not all(block.ok for block in blocks):
+        notes.append(
+            "J has a loop that ends by a condition: where that is a tolerance, as of a solver, J "
+            "and its right gradient agree to no more digits than that."
         )
     if directions := max((b.directions for b in blocks if b.checked), default=0):
         along = "a random direction" if directions == 1 else f"{directions} random directions"

@@ -155,6 +155,15 @@ def equations(jaxpr: Any) -> Iterator[Any]:
             yield from equations(inner)
 
 
+def constants(closed: Any) -> Iterator[Any]:
+    """The arrays of NumPy that a traced function holds without having them as arguments."""
+    inner = (value for equation in equations(closed.jaxpr) for value in equation.params.values())
+    for one in (closed, *inner):
+        for array in getattr(one, "consts", ()):
+            if not isinstance(array, jax.Array) and hasattr(array, "dtype"):
+                yield array
+
+
 def arrays_on_the_way(J: FlatCost, theta: Theta, data: Data) -> Iterator[Any]:
     """Shape and dtype of all that J computes from θ: an accuracy beside the cost does not count."""
     jaxpr = trace(J, theta, data).jaxpr
@@ -257,6 +266,8 @@ def taylor_order(
     return remainder_order(costs[:, 0], costs[:, 1:], slopes)
 
 
+# A gradient may be infinite.
+@np.errstate(all="ignore")
 def remainder_order(
     J0: Float[np.ndarray, " directions"],
     ahead: Float[np.ndarray, "directions steps"],

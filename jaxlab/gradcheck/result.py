@@ -100,6 +100,9 @@ class GradientCheck:
     def __str__(self) -> str:
         return table.as_text(self)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))  # as the last line of a notebook's cell
+
 
 def relative_difference(
     g: Inexact[Array | np.ndarray, "*shape"], n: Inexact[Array | np.ndarray, "*shape"]

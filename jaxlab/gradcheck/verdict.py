@@ -37,8 +37,13 @@ MOST_IN_DIRECTIONS = 1 << 22
 # each coordinate is four calls.
 WHOLE_UP_TO = 2_000
 WHOLE_PLAIN_UP_TO = 300
-# Blocks that fail are looked at whole, but not for longer than that unless asked (`full`).
-DETAIL_SECONDS = 60.0
+# Blocks that fail are looked at whole, but not for longer than that unless asked (`full`); so many
+# coordinates tell how long it takes.
+DETAIL_SECONDS, FOR_TIME = 60.0, 16
+
+
+# Blocks of fewer numbers may be a multiple of each other by chance; others not to that part.
+FEW, SAME = 3, 1e-8
 
 
 @dataclass(frozen=True)
@@ -176,14 +181,17 @@ def _block(
 ) -> tuple[BlockCheck, Testimony, list[str]]:
     """The verdict on block number i, what was heard for it, and what must be said of it."""
     name, span, notes = problem.names[i], problem.spans[i], []
-    judged = partial(_judge, name, problem.shapes[i], precision=plan.precision, unfit=unfit)
+    judged = partial(
+        _judge, name, problem.shapes[i], precision=plan.precision, unfit=unfit,
+        iterates=problem.iterates,
+    )  # fmt: skip
     everywhere = (problem.g[span], exact[span]) if plan.few and exact is not None else None
     in_part = plan.few
     block = judged(answer, order, in_part, everywhere)
     # Of a mistake `jax.grad` knows each coordinate; the others object where a step is too long.
     doubted = not block.ok and (exact is None or "autograd" not in block.objections)
     if plan.few and (doubted or not answer.judged.all()):
-        seconds = _seconds(problem, block.size)
+        seconds = _seconds(problem, plan.picks[i])
         if full is not None or seconds <= DETAIL_SECONDS:
             answer, in_part, everywhere = ask(plan.picks[i]), False, None
             block = judged(answer, order, in_part, everywhere)
@@ -223,18 +231,26 @@ def _two_points_will_do(problem: Problem, J0: float) -> bool:
     return bool(10 * rounding < FLOAT64.difference * typical)
 
 
-def _seconds(problem: Problem, coordinates: int) -> float:
-    """How long every coordinate of a cost that is called point by point will take."""
-    if problem.traced:
+def _seconds(problem: Problem, picks: np.ndarray) -> float:
+    """How long every coordinate will take, compilation left out, by a few of them."""
+    if problem.traced and picks.size <= WHOLE_UP_TO:
         return 0.0
-    start = time.perf_counter()
-    numerical.cost_at(problem.J, problem.theta, problem.data)
-    return 4 * coordinates * (time.perf_counter() - start)
+    few = picks[: FOR_TIME if problem.traced else 1]
+    at = problem.J, problem.theta, problem.data
+    for _ in range(1 + problem.traced):  # the first call compiles
+        start = time.perf_counter()
+        numerical.costs_along(*at, few, numerical.CENTRAL)
+        seconds = time.perf_counter() - start
+    # A complex step takes as long as three or four costs.
+    return seconds * picks.size / few.size * (2 if problem.traced else 1)
 
 
-def _judge(name, shape, answer, order, few, everywhere, *, precision, unfit) -> BlockCheck:
+def _judge(
+    name, shape, answer, order, few, everywhere, *, precision, unfit, iterates
+) -> BlockCheck:
     """One block's verdict. everywhere: (g, the same by jax.grad) at every coordinate, where `few`
-    directions were taken and jax.grad can be had; else None."""
+    directions were taken and jax.grad can be had; else None. iterates: J has a loop that ends when
+    it will."""
     keep, diff, objections = answer.judged, {}, []
     for who, n in answer.theirs.items():
         if who in unfit:
@@ -248,13 +264,20 @@ def _judge(name, shape, answer, order, few, everywhere, *, precision, unfit) -> 
         if who == "finite_difference":
             tolerance, error = precision.difference, norm(answer.error[keep])
         else:
-            tolerance, error = precision.exact, answer.rounding * np.sqrt(mine.size)
+            # A solver that ends by a tolerance knows less of the imaginary part.
+            solved = who == "complex_step" and iterates
+            tolerance = precision.difference if solved else precision.exact
+            error = answer.rounding * np.sqrt(mine.size)
             if who == "complex_step" and "autograd" in answer.theirs.keys() - unfit:
                 # Complex functions lose digits of their own, as σ(z) of a saturated unit does.
                 error += norm((n - answer.theirs["autograd"])[keep])
         with np.errstate(all="ignore"):
-            if diff[who] > tolerance and not norm(mine - theirs) <= error:
+            if diff[who] > tolerance and (
+                not norm(mine - theirs) <= error or _is_multiple(mine, theirs, who, answer, unfit)
+            ):
                 objections.append(who)
+    if _is_exact(diff, answer.theirs.keys() - unfit, precision) and objections:
+        objections = []  # a step of differences was too long, as where J bends over 1e-8
     # Above 2 is no mistake: along d the cost has no curvature.
     if order is not None and not order > 2 - TAYLOR_TOLERANCE:
         objections.append("taylor_order")
@@ -262,6 +285,26 @@ def _judge(name, shape, answer, order, few, everywhere, *, precision, unfit) -> 
     return BlockCheck(
         name, tuple(shape), checked, diff, order, tuple(objections), len(keep) if few else 0
     )
+
+
+def _is_exact(diff: dict[str, float], fit: set[str], precision: Precision) -> bool:
+    """Whether both exact witnesses, which know nothing of each other, confirm every digit."""
+    both = {"autograd", "complex_step"}
+    return both <= fit and all(diff[who] <= precision.exact for who in both)
+
+
+def _is_multiple(mine, theirs, who: str, answer: Testimony, unfit: set[str]) -> bool:
+    """Whether it is another multiple of what the exact witnesses say, both alike to rounding.
+
+    However small a block is beside J, rounding does not turn all its signs.
+    """
+    both = {"autograd", "complex_step"}
+    if not both <= answer.theirs.keys() - unfit or who not in both or mine.size < FEW:
+        return False
+    if relative_difference(*(answer.theirs[w][answer.judged] for w in sorted(both))) > SAME:
+        return False
+    k = float(np.vdot(theirs, mine)) / max(float(np.vdot(theirs, theirs)), 1e-300)
+    return abs(k - 1) > 0.1 and bool(norm(mine - k * theirs) <= SAME * norm(mine))
 
 
 def _right(block, mine, answer, unfit, exact) -> np.ndarray | None:

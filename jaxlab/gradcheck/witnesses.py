@@ -121,7 +121,7 @@ def hear(
     expected = mine if exact is None else exact
     sure = np.zeros(len(moves), bool)
     if moves.ndim == 1:
-        sure = _steps_in_proportion(at, moves, expected, n, error, precision, noise)
+        sure = _steps_in_proportion(at, moves, expected, n, error, precision, noise, J0)
     kinks = _shorten_steps(at, moves, expected, n, error, sure, precision, noise)
     judged = np.ones(len(moves), bool)
     for witness in theirs.keys() - {"complex_step"}:
@@ -243,7 +243,7 @@ def _shorten_steps(at: At, moves, expected, n, error, sure, precision, noise) ->
     return kinks
 
 
-def _steps_in_proportion(at: At, moves, expected, n, error, precision, noise) -> np.ndarray:
+def _steps_in_proportion(at: At, moves, expected, n, error, precision, noise, J0) -> np.ndarray:
     """Takes steps in proportion to the parameter where that leaves less doubt; in place.
 
     The cost may bend over far less than the shortest of the usual steps: as log p does at p = 1e-5,
@@ -258,11 +258,14 @@ def _steps_in_proportion(at: At, moves, expected, n, error, precision, noise) ->
     for first in range(0, len(suspects), PROBES):
         these = suspects[first : first + PROBES]
         size = sizes[these]
-        along_each = np.zeros((len(these), at[1].size))
-        along_each[np.arange(len(these)), moves[these]] = size
-        slopes, doubts = numerical.central_differences(*at, along_each, step=precision.step)
-        value, doubt = slopes / size, (doubts + noise / precision.step) / size
-        better = np.isfinite(value) & ~(error[these] <= doubt)
+        directions = _scaled(at, moves[these])
+        slopes, doubts = numerical.central_differences(*at, directions, step=precision.step)
+        # A small parameter's large derivative is no part of J.
+        of_J = np.where(size < SMALL, 10 * precision.eps * max(abs(J0), 1.0), noise)
+        value, doubt = slopes / size, (doubts + of_J / precision.step) / size
+        # Over a kink the usual step may look exact.
+        clear = (size < SMALL) & (doubt <= SURE * np.abs(value))
+        better = np.isfinite(value) & (clear | ~(error[these] <= doubt))
         # Over steps that long a sine of seconds is anything; a small step may be wrong by as much.
         better &= (size < SMALL) | (np.abs(value - n[these]) <= error[these] + doubt)
         n[these] = np.where(better, value, n[these])
@@ -298,8 +301,8 @@ def _find_kinks(at: At, moves, mine, n, exact, sure, judged, precision, noise) -
     for these in np.split(suspects, [PROBES]):
         if not these.size:
             return
-        left, right = numerical.one_sided_derivatives(*at, moves[these], h)
-        jump, room = np.abs(right - left), 3 * noise / h
+        left, right, sizes = _both_sides(at, moves[these], h)
+        jump, room = np.abs(right - left), 3 * noise / (h * sizes)
         kink = jump > 1e-3 * np.maximum(np.abs(left), np.abs(right)) + room
         if not kink.any():
             return
@@ -310,9 +313,35 @@ def _find_kinks(at: At, moves, mine, n, exact, sure, judged, precision, noise) -
         # Where a smooth cost bends within the step, the sides differ as well; but then another step
         # finds another difference, and `jax.grad` knows.
         if exact is not None and kink.any():
-            left, right = numerical.one_sided_derivatives(*at, moves[these], h / 8)
+            left, right, _ = _both_sides(at, moves[these], h / 8)
             nearer = np.abs(right - left)
             stays = (nearer > jump / 2 - 10 * room) & (nearer < 2 * jump + 10 * room)
             apart = np.abs(mine[these] - exact[these])
             kink &= stays | (apart <= precision.exact * np.abs(exact[these]) + noise)
         judged[these[kink]] = False
+
+
+def _both_sides(at: At, moves, h: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The derivatives on the left and on the right, and the size of each step in units of h.
+
+    Steps along small parameters are in proportion to them: of inputs near 1e8, weights near 1e-8
+    bend J over less than the usual one.
+    """
+    left, right = numerical.one_sided_derivatives(*at, moves, h)
+    sizes = np.ones(len(moves))
+    if moves.ndim == 1:
+        own = np.abs(np.asarray(at[1])[moves])
+        small = np.flatnonzero((own > 0) & (own < SMALL))
+        sizes[small] = own[small]
+        for these in np.split(small, range(PROBES, len(small), PROBES)):
+            if these.size:
+                sides = numerical.one_sided_derivatives(*at, _scaled(at, moves[these]), h)
+                left[these], right[these] = sides / own[these]
+    return left, right, sizes
+
+
+def _scaled(at: At, moves: np.ndarray) -> np.ndarray:
+    """Directions along single coordinates, each as long as its parameter is large."""
+    directions = np.zeros((len(moves), at[1].size))
+    directions[np.arange(len(moves)), moves] = np.abs(np.asarray(at[1])[moves])
+    return directions

@@ -255,10 +255,10 @@ def _choose(theirs: Theirs, name: str, options: Options):
             methods = f"; methods (of {classes}) cannot be called: {error}" * bool(classes)
             methods += ": add a function that calls them" * bool(classes)
     if not known:
-        if len(reasons) == 1 and not theirs.classes:
+        if len(reasons) == 1 and not methods:
             raise CheckError(*reasons.values())
         meant = [why for other, why in reasons.items() if _is_meant(other, why)]
-        if len(meant) == 1 and not theirs.classes:
+        if len(meant) == 1 and not methods:
             raise CheckError(*meant)
         advice = "name one, FILE.py:FUNCTION, to read why not; or two, FILE.py:COST,GRADIENT"
         raise CheckError(

@@ -375,3 +375,167 @@ class Coder:
     assert (right.function, right.verdict) == ("Coder.grads", "right")
     assert "an autoencoder" in right.layout
     assert check(source.replace("H * (1 - H) @ X.T", "H @ X.T")).wrong == ["W1"]
+
+
+STEPS = """
+    def train_step(self, X, y, n_epochs=3):
+        for _ in range(TIMES):
+            self.forward(X)
+            d3, d2 = self.deltas(y)
+            self.W2 -= RATE * d3.T @ self.a2
+            self.b2 -= RATE * d3.sum(0)
+            self.W1 -= RATE * d2.T @ X
+            self.b1 -= RATE * d2.sum(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("rate", "times", "reason"),
+    [
+        ("0.01", "1", "of a length that no argument or attribute tells"),
+        ("self.lr", "9", "not in proportion to the rate"),
+        ("self.lr * self.momentum", "1", "no multiple of the gradient"),
+        ("self.lr * 0.1", "1", "how long they are meant to be is not known"),
+    ],
+    ids=["a rate that nobody knows", "several steps", "momentum", "a factor"],
+)
+def test_steps_that_are_not_the_rate_times_the_gradient(check, rate, times, reason):
+    source = NET + COST
+    if "momentum" in rate:
+        source = source.replace("self.lr = lr", "self.lr = lr; self.momentum = 0.9")
+    elif "lr" not in rate:
+        source = source.replace(", lr=0.1", "").replace("self.lr = lr", "pass")
+    report = check(source + STEPS.replace("RATE", rate).replace("TIMES", times))
+    assert report.verdict == "unchecked"
+    assert reason in report.reason
+    right = check(NET + COST + STEPS.replace("RATE", "self.lr").replace("TIMES", "1"))
+    assert right.verdict == "right"
+
+
+def test_what_is_minimised_comes_before_what_is_looked_at(check):
+    metrics = """
+    def mse(self, X, Y):
+        return np.mean((self.forward(X) - Y) ** 2)
+
+    def zero_one_loss(self, X, Y):
+        return np.mean(self.forward(X).argmax(1) != Y.argmax(1))
+"""
+    report = check(NET + metrics + COST + RETURNED)
+    assert report.verdict == "right"
+    assert "J = net.cost(X, Y)" in report.note
+    wrong = check(NET + metrics + COST + RETURNED.replace("d3.sum(0)", "2 * d3.sum(0)"))
+    assert (wrong.verdict, wrong.wrong) == ("wrong", ["b2"])
+
+
+def test_a_gradient_by_differences_is_not_what_is_checked(check):
+    numeric = """
+    def numerical_gradients(self, X, Y):
+        raise RuntimeError("takes long")
+"""
+    report = check(NET + COST + numeric + RETURNED)
+    assert (report.function, report.verdict) == ("Net.gradients", "right")
+
+
+def test_every_class_counts(check):
+    worse = (NET + COST + RETURNED).replace("Net", "Worse").replace("self.a3 - Y", "Y - self.a3")
+    for source in (NET + COST + RETURNED + worse, worse + NET + COST + RETURNED):
+        report = check(source)
+        assert (report.function, report.verdict) == ("Worse.gradients", "wrong")
+        assert "Net.gradients is right" in report.reason
+    function = """
+def cost(theta, X, y):
+    e = X @ theta - y
+    return e @ e / (2 * len(y)), X.T @ e / len(y)
+"""
+    report = check(function + worse)
+    assert (report.function, report.verdict) == ("Worse.gradients", "wrong")
+
+
+@pytest.mark.parametrize("zero", ["0", "0.0", "np.array([0])"])
+def test_a_bias_that_starts_as_a_number(check, zero):
+    source = f"""
+class LogisticRegression:
+    def __init__(self, n_features, C=1.0):
+        self.w = np.random.randn(n_features)
+        self.intercept = {zero}
+
+    def predict_proba(self, X):
+        return s(X @ self.w + self.intercept)
+
+    def loss(self, X, y):
+        p = self.predict_proba(X)
+        return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+    def gradient(self, X, y):
+        e = self.predict_proba(X) - y
+        return X.T @ e / len(y), np.mean(e)
+"""
+    assert check(source).verdict == "right"
+    wrong = check(source.replace("np.mean(e)", "np.sum(e)"))
+    assert (wrong.verdict, len(wrong.wrong)) == ("wrong", 1)
+
+
+def test_nothing_is_called_that_may_write(check, tmp_path):
+    writes = """
+    def export(self, X):
+        open("written", "w").close()
+        return self.forward(X)
+
+    def log_loss_to_file(self, X, Y): open("written", "w").close()
+    def save_cost(self, X, Y): open("written", "w").close()
+    def summary(self): open("written", "w").close()
+"""
+    assert check(NET + writes + COST + RETURNED).verdict == "right"
+    assert not (tmp_path / "written").exists()
+
+
+def test_an_object_whose_layers_grow_with_what_it_is_given(check):
+    report = check("""
+class Softmax:
+    def __init__(self, n_in, n_out):
+        self.theta = np.random.randn(n_in + 1, n_out)
+    def cost(self, X, Y):
+        Z = np.c_[np.ones(len(X)), X] @ self.theta
+        Z = Z - Z.max(1, keepdims=True)
+        return -np.sum(Y * (Z - np.log(np.exp(Z).sum(1, keepdims=True)))) / len(X)
+    def gradient(self, X, Y):
+        A = np.c_[np.ones(len(X)), X]
+        E = np.exp(A @ self.theta)
+        return A.T @ (E / E.sum(1, keepdims=True) - Y) / len(X)
+""")
+    assert report.verdict in ("right", "unchecked")
+    assert "endless" not in report.reason
+
+
+def test_helpers_that_are_called_like_cost_and_gradient_do_not_hide_a_class(check):
+    helpers = """
+def mse(out, y): return np.mean((out - y) ** 2)
+def mse_grad(out, y): return 2 * (out - y) / out.size
+"""
+    assert check(helpers + NET + COST + RETURNED).function == "Net.gradients"
+
+
+def test_functions_for_any_depth_are_tried_with_two_hidden_layers(check):
+    source = """
+def forward(X, params):
+    acts = [X]
+    for W, b in params:
+        acts.append(s(acts[-1] @ W + b))
+    return acts[-1], acts
+
+def cost(out, Y):
+    return 0.5 * np.sum((out - Y) ** 2) / len(Y)
+
+def backward(params, cache, X, Y):
+    d, grads = (cache[-1] - Y) / len(Y), []
+    for l in range(len(params) - 1, -1, -1):
+        d = d * cache[l + 1] * (1 - cache[l + 1])
+        grads.insert(0, (cache[l].T @ d, d.sum(0)))
+        d = d @ params[l][0].T
+    return grads
+"""
+    assert check(source).verdict == "right"
+    of_one_only = "d = d * (1 - 0.5 * (l == 1 < len(params) - 1)) * cache[l + 1]"
+    wrong = check(source.replace("d = d * cache[l + 1]", of_one_only))
+    assert (wrong.verdict, wrong.function) == ("wrong", "backward")
+    assert "right with one hidden layer, not with two" in wrong.note

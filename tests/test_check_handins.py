@@ -319,7 +319,9 @@ def test_an_example_of_parameters_as_arguments_of_their_own(reports):
 
 
 def test_methods(reports):
-    assert "methods are not called (of Net)" in reports["method.py"]["reason"]
+    reason = reports["method.py"]["reason"]
+    assert "methods (of Net) cannot be called: net = Net(): it has no attributes" in reason
+    assert "add a function that calls them" in reason
 
 
 def test_arrays_of_another_library(reports):

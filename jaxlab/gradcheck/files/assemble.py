@@ -35,13 +35,13 @@ from jaxlab.gradcheck.files.roles import (
     WHOLE,
     Arguments,
     params_among,
-    piece_of,
 )
 from jaxlab.gradcheck.layouts import paths, raw_leaves, rebuilt
 
 # Some mistakes run only where layers are equally wide.
 LAYERS = [(8, 5, 10), (8, 5, 1), (8, 5, 6, 10), (8, 10, 10), (8, 10), (8, 1)]
 LAYERS_OF_AUTOENCODERS = [(8, 5, 8), (8, 8, 8)]
+MOST_LAYERS = len(LAYERS) + 4
 
 
 def assembled(theirs: Theirs, name: str, options: Options) -> Iterator[Assembled]:
@@ -87,7 +87,7 @@ def _of_class(
             have = _layers(parts.theta)
             if not have or sizes in have:
                 yield parts
-            elif not options.sizes:  # it has its own, whatever it is given
+            elif not options.sizes and len(layers) < MOST_LAYERS:  # it has its own
                 layers += [own for own in have if own not in layers]
 
 
@@ -114,43 +114,46 @@ def _objects(
                 why.append((0, f"an argument of {one['name']} is not recognised"))
                 continue
             opening = [f"net = {one['name']}({arguments})"]
-            theta, error = _attributes(theirs, opening, data)
+            theta, others, error = _attributes(theirs, opening, data)
             # Some have no parameters before they know the data.
             for method in one["methods"] if not theta and not error else ():
                 call = arguments_written(method["parameters"], known)
                 if re.search(INITIAL, method["name"].lower()) and call is not None:
                     line = f"net.{method['name']}({call})"
-                    theta, _ = _attributes(theirs, [*opening, line], data)
+                    theta, others, _ = _attributes(theirs, [*opening, line], data)
                     opening += [line] if theta else []
             if error or not theta:
                 error = error or "it has no attributes that hold parameters"
-                why.append((1, f"{opening[0]}: {error}"))
+                why.append((10, f"{opening[0]}: {error}"))
                 continue
             yield Parts(
                 theirs, one["name"], one["methods"], tuple(opening), theta, of_methods, sizes,
-                data, examples, why,
+                data, examples, others, why,
             )  # fmt: skip
             break
 
 
 def _attributes(
     theirs: Theirs, opening: list[str], data: dict[str, np.ndarray]
-) -> tuple[dict[str, Any], str]:
-    """The attributes that may be parameters, with random numbers in them."""
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The attributes that may be parameters: arrays, with random numbers in them; and single
+    numbers or whole ones, as they are. And why there are none."""
     attributes, error = theirs.evaluate("\n".join([*opening, "result = state(net)"]), data)
     rng = np.random.default_rng(0)
     m = {*data["X"].shape} & {*data["Y"].shape} - {1} if data["X"] is not data["Y"] else set()
-    found = {}
+    arrays, others = {}, {}
     for name, value in (attributes or {}).items():
         parts = raw_leaves(value)
-        if not parts or not all(part.dtype.kind == "f" and part.size for part in parts):
+        if not parts or not all(part.dtype.kind in "fi" and part.size for part in parts):
             continue
         # What has a number for each example was computed or given.
         if any(m & {*part.shape} for part in parts):
             continue
-        if any(part.ndim for part in parts) or piece_of(name):
-            found[name] = rebuilt(value, (draw(part.shape, rng) for part in parts))
-    return found, error
+        if all(part.dtype.kind == "f" for part in parts) and any(part.ndim for part in parts):
+            arrays[name] = rebuilt(value, (draw(part.shape, rng) for part in parts))
+        elif role_of_argument(name, {}) is None and not isinstance(value, dict | list | tuple):
+            others[name] = np.asarray(value, np.float64) if parts[0].ndim else float(value)
+    return arrays, others, error
 
 
 def _layers(theta: dict[str, Any]) -> list[tuple[int, ...]]:
@@ -182,18 +185,19 @@ def _of_functions(theirs: Theirs, options: Options, why: list[tuple[int, str]]) 
     ]  # fmt: skip
     if not forwards or not any(re.search(GRADIENTS, name.lower()) for name in names):
         return
-    params = params_among(names[forwards[0]])
-    written = {f"={name}": f"params[{name!r}]" for name in params}
-    if len(params) == 1:
-        written |= {f"={name}": f"params[{params[0]!r}]" for name in (*WHOLE, "parameters")}
-    for sizes in [options.sizes] if options.sizes else LAYERS:
-        for examples, data in _data(sizes, False, options):
-            known = _known(sizes, data["X"].shape[examples == "columns"]) | written
-            for form in forms_of(Arguments(params, [], True), sizes, options):
-                theta = form.make(np.random.default_rng(options.seed))
-                yield Parts(
-                    theirs, "", theirs.functions, (), theta, known, sizes, data, examples, why
-                )
+    for params in dict.fromkeys(params_among(names[name]) for name in forwards):
+        written = {f"={name}": f"params[{name!r}]" for name in params}
+        if len(params) == 1:
+            written |= {f"={name}": f"params[{params[0]!r}]" for name in (*WHOLE, "parameters")}
+        for sizes in [options.sizes] if options.sizes else LAYERS:
+            for examples, data in _data(sizes, False, options):
+                known = _known(sizes, data["X"].shape[examples == "columns"]) | written
+                for form in forms_of(Arguments(params, [], True), sizes, options):
+                    theta = form.make(np.random.default_rng(options.seed))
+                    yield Parts(
+                        theirs, "", theirs.functions, (), theta, known, sizes, data, examples, {},
+                        why,
+                    )  # fmt: skip
 
 
 # --- data ---

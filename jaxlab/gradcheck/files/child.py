@@ -271,11 +271,12 @@ def described(name: str, function, bound: bool = False) -> dict | None:
         "variadic": any(p.kind == p.VAR_POSITIONAL for p in parameters),
         "options": next((p.name for p in parameters if p.kind == p.VAR_KEYWORD), ""),
         "returns": returned_names(function),
+        "uses": [*getattr(getattr(function, "__code__", None), "co_names", ())],
     }
 
 
 def returned_names(function) -> list[str]:
-    """a1, a2 of a function that ends in `return a1, a2`; [] where that is no row of names."""
+    """a1, a2 of a function that ends in `return a1, a2`; "" for a part that is no name."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
@@ -283,8 +284,7 @@ def returned_names(function) -> list[str]:
     returned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
     last = returned[-1] if returned else None
     parts = last.elts if isinstance(last, ast.Tuple) else []
-    names = [part.id for part in parts if isinstance(part, ast.Name)]
-    return names if len(names) == len(parts) else []
+    return [part.id if isinstance(part, ast.Name) else "" for part in parts]
 
 
 def state(thing) -> dict:

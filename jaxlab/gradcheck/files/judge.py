@@ -42,6 +42,8 @@ def check_file(file: Path, function: str, options: Options, seconds: float) -> R
             _check(theirs, function, options, report)
             if report.verdict == "wrong" and theirs.two:
                 _check_with_J_last(theirs, function, options, report)
+            for other in [] if function else [*theirs.others]:
+                _check_too(theirs, other, options, report)
     except CheckError as error:
         _leave_unchecked(report, str(error))
     except Exception as error:
@@ -59,6 +61,20 @@ def _check_with_J_last(theirs: Theirs, function: str, options: Options, report: 
         vars(report).update(vars(again))
 
 
+def _check_too(theirs: Theirs, other: str, options: Options, report: Report) -> None:
+    """Of several classes that give a gradient each is checked: one that is wrong counts."""
+    too = Report(report.file, other)
+    try:
+        _check(theirs, other, options, too)
+        said = f"{other} is {too.verdict}"
+    except CheckError as error:
+        said = f"NOT CHECKED: {other} ({error})"
+    if too.verdict == "wrong" and report.verdict == "right":
+        said = f"{report.function} is right"
+        vars(report).update(vars(too))
+    report.reason += "; " * bool(report.reason) + said
+
+
 def _leave_unchecked(report: Report, reason: str) -> None:
     report.verdict, report.reason = "unchecked", reason
     report.blocks, report.mistakes = {}, []
@@ -73,7 +89,7 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
         if not theirs.functions:
             raise CheckError(f"the file cannot be run: {theirs.stopped}") from None
         raise CheckError(f"the file does not run to its end: {theirs.stopped}. {error}") from error
-    report.function = function["name"]
+    report.function = function["name"].removesuffix("()")
     if found and call.deeper:
         equal = (DEEPER[0], *2 * DEEPER[-1:])
         found, call = _with_sizes(theirs, report.function, options, equal) or (found, call)
@@ -81,7 +97,7 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
     if report.wrong and len(call.sizes) == 2 and call.sizes[-1] > 1 and not options.sizes:
         call = _with_one_output(theirs, options, report, is_mean) or call
     elif found and not report.wrong and _takes_any_depth(function, call) and not options.sizes:
-        _with_two_hidden_layers(theirs, call, options, report)
+        _with_two_hidden_layers(theirs, function["name"], call, options, report)
     report.verdict = "wrong" if report.wrong or report.mistakes else "right"
     notes = [report.note, function.get("called", "")]
     if report.verdict == "right" and (left := _left_alone(function, call)):
@@ -100,6 +116,8 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
         notes.append(f"at other parameters and layers it was not looked at: {theirs.ended}")
     if theirs.stopped:
         notes.append(f"the file does not run to its end: {theirs.stopped}")
+    if "decay missing" in [mistake["id"] for mistake in report.mistakes] and "called" in function:
+        notes.append("a decay that is added where parameters are updated was not seen")
     if theirs.passed_over and not report.reason:
         report.reason = f"NOT CHECKED: {', '.join(theirs.passed_over)}"
     report.note = "; ".join(note for note in notes if note)
@@ -132,10 +150,12 @@ def _takes_any_depth(function: dict, call: Call) -> bool:
     return len(call.sizes) == 3 and not call.by_name and (with_sizes or not call.form.flat)
 
 
-def _with_two_hidden_layers(theirs: Theirs, call: Call, options: Options, report: Report) -> None:
+def _with_two_hidden_layers(
+    theirs: Theirs, name: str, call: Call, options: Options, report: Report
+) -> None:
     """A loop over layers may be right for one hidden layer and wrong for two: then that counts."""
     n_in, hidden, n_out = call.sizes
-    again = _with_sizes(theirs, report.function, options, (n_in, hidden, hidden + 1, n_out))
+    again = _with_sizes(theirs, name, options, (n_in, hidden, hidden + 1, n_out))
     if again:
         deeper = Report(report.file, report.function)
         judge_by_network(again[0], deeper)
@@ -209,8 +229,8 @@ def _choose(theirs: Theirs, name: str, options: Options):
 
     there = {function["name"]: function for function in theirs.functions}
     listed = ", ".join(there) or "none"
-    if name.partition(".")[0] in [one["name"] for one in theirs.classes]:
-        return _choose_assembled(theirs, name, options)
+    if name.partition(".")[0] in [one["name"] for one in theirs.classes] or name.endswith("()"):
+        return _choose_assembled(theirs, "" if name.endswith("()") else name, options)
     if name:
         for part in name.split(","):
             if part not in there:
@@ -241,9 +261,16 @@ def _choose(theirs: Theirs, name: str, options: Options):
             *(f"{other} (name it, {theirs.file.name}:{other})" for other in also),
             *(f"{other} ({why})" for other, why in reasons.items() if _is_meant(other, why)),
         ]
+        if theirs.classes and theirs.example is None:
+            theirs.others = _of_classes(theirs, options)
         return known[0]
     if not known and (pair := _cost_and_gradient(theirs.functions, theirs.example)):
-        return _choose(theirs, pair, options)
+        try:
+            return _choose(theirs, pair, options)
+        except CheckError as error:
+            if isinstance(error, EndedError) or not theirs.classes:
+                raise
+            reasons[pair] = str(error)
     methods = ""
     if not known and theirs.example is None:
         try:
@@ -271,8 +298,13 @@ def _choose(theirs: Theirs, name: str, options: Options):
 
 def _choose_assembled(theirs: Theirs, name: str, options: Options):
     """Several methods or functions as one, and how it is called; name: "", "Net" or "Net.back"."""
-    works, reason = None, None
+    works, others, reason = None, list[str](), None
     for way in assembled(theirs, name, options):
+        if works and works[2]:  # its cost is known
+            if not theirs.classes:
+                break
+            others.append(way.name)
+            continue
         function = way.function()
         theirs.evaluate(way.source(), {}, function["name"])
 
@@ -289,13 +321,39 @@ def _choose_assembled(theirs: Theirs, name: str, options: Options):
             continue
         if is_alike(one) and (works is None or found):
             works = way, function, found, one
-        if is_alike(one) and found:
-            break
     if works is None:
         raise reason or CheckError("they give no gradient")
     way, function, found, one = works
     theirs.evaluate(way.source(), {}, function["name"])
+    if way.is_step and found and _is_one_factor(found):
+        raise CheckError(
+            f"the steps of {way.name} are a multiple of the gradient, and how long they are meant "
+            "to be is not known"
+        )
+    if not name:
+        theirs.others = [
+            o for o in dict.fromkeys(others) if o.split(".")[0] != way.name.split(".")[0]
+        ]
+        same = [o for o in dict.fromkeys(others) if o not in (*theirs.others, way.name)]
+        theirs.passed_over = [f"{one} (name it, {theirs.file.name}:{one})" for one in same]
     return function, found, one
+
+
+def _of_classes(theirs: Theirs, options: Options) -> list[str]:
+    """The methods that give a gradient, beside functions that do."""
+    with suppress(CheckError):
+        return list(dict.fromkeys(way.name for way in assembled(theirs, "", options)
+                                  if "." in way.name))  # fmt: skip
+    return []
+
+
+def _is_one_factor(found: Recognised) -> bool:
+    """Whether the gradient is wrong by a factor alone, that of all blocks."""
+    report = Report("")
+    judge_by_network(found, report)
+    return len(report.wrong) == len(report.blocks) and {m["id"] for m in report.mistakes} <= {
+        *FACTORS
+    }
 
 
 def _may_be_called(function: dict, example: list | None) -> bool:

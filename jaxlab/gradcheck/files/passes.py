@@ -14,15 +14,20 @@ import numpy as np
 from jaxlab.gradcheck.files.calls import SETTINGS
 from jaxlab.gradcheck.files.child import Opaque
 from jaxlab.gradcheck.files.process import Theirs
-from jaxlab.gradcheck.files.roles import COSTS, GRADIENTS, role_of
+from jaxlab.gradcheck.files.roles import COSTS, GRADIENTS, piece_of, role_of
 from jaxlab.gradcheck.layouts import in_order, key_of_gradient, leaves, raw_leaves, rebuilt
 
 # The names of methods, in the languages of those who hand in.
 FORWARD = "forward|feed|predict|propag|output|hypothes|adelante|avan|vorw"
 UPDATES = "update|step|train|fit|learn|entren|trein|lern|apprend|entra[iî]n|addestr"
 INITIAL = "init|setup|build|reset|create|crear"
-NO_COSTS = f"{GRADIENTS}|deriv|prime|^_?d_|num"
-NO_FORWARD = f"{NO_COSTS}|{COSTS}|{UPDATES}|{INITIAL}|plot|save|load|print|show|accura|score"
+# Of what is called to see what it does none may write a file or take long.
+NEVER = "plot|save|load|write|print|show|export|dump|file|csv|log$|_log|animat"
+NO_GRADIENTS = "num|check|approx|fini"
+NO_COSTS = f"{GRADIENTS}|{UPDATES}|{INITIAL}|{NEVER}|deriv|prime|^_?d_|num|hist"
+NO_FORWARD = f"{NO_COSTS}|{COSTS}|accura|score$"
+# What a step that is no multiple of the gradient is made with.
+OPTIMISERS = "clip|moment|veloc|adam|rms|beta|^_?[mv]_?[wbd]|^_?[mv]$|nest|decay_rate|schedul"
 # Of attributes.
 PARAMETERS = "^[wb]|^theta|param|weight|bias"
 KEEPS_GRADIENT = "grad|nabla|delta"
@@ -33,15 +38,18 @@ ROLES = {
         "output": "output out o yhat ypred ypreds pred preds prediction predictions predicted al "
         "probs proba",
         "cache": "cache caches memory activations",
-        "target": "d desired expected expectedoutput",
+        "target": "desired expected expectedoutput",
         "iterations": "epochs epoch niter niters iterations numiters numiterations maxiter steps "
         "epocas epoche",
     }.items()
     for word in words.split()
 }
-RATE = "0.5"
+SIZES = ("n_in", "n_hidden", "n_out", "sizes", "m")
+RATE, HALF = "0.5", "0.25"
 DECAY = str(SETTINGS["decay"])
 STEP = 1e-5
+# Costs that are minimised, before those that are looked at as well.
+FIRST = "cost|loss|objective|^_?j$|kosten|verlust|co[uû]t|perte|perdi|coste?$|custo$"
 # What may be taken for J where there is no cost: the gradient decides.
 ASSUMED = [
     cost + divided
@@ -61,7 +69,8 @@ class Assembled:
 
     name: "Network.backward". lines: its body. example: arguments for it, without Y where that is X;
     X has one example in each of its `examples`, "rows" or "columns". sizes: those of the layers.
-    assumed: what was taken for J, "" where that is theirs.
+    assumed: what was taken for J, "" where that is theirs. is_step: the gradient is that which a
+    step of training was made of.
     """
 
     name: str
@@ -70,6 +79,7 @@ class Assembled:
     examples: str
     sizes: tuple[int, ...]
     assumed: str = ""
+    is_step: bool = False
 
     def source(self) -> str:
         head = f"def assembled({', '.join(self._names())}):"
@@ -88,7 +98,11 @@ class Assembled:
     def text(self) -> str:
         lines = [line for line in self.lines if not line.startswith("put(")]
         text = f"called as {'; '.join(lines)}"
-        return text + f"; there is no cost: J was taken to be {self.assumed}" * bool(self.assumed)
+        if self.assumed:
+            text += (
+                f"; there is no cost: J was taken to be {self.assumed}, a factor was not checked"
+            )
+        return text
 
     def _names(self) -> list[str]:
         return ["params", "X", "Y"][: len(self.example)]
@@ -99,7 +113,8 @@ class Parts:
     """Methods or functions, what to call them with, and what was seen of them.
 
     title: the class, "" for functions. opening: lines that make `net`. theta: the parameters, by
-    attribute or argument. known: what is written for an argument, by its name or role. why: a list
+    attribute or argument. others: attributes that are numbers of Python or whole numbers, and may
+    be parameters as well. known: what is written for an argument, by its name or role. why: a list
     to which reasons go, with how far it came.
     """
 
@@ -112,6 +127,7 @@ class Parts:
     sizes: tuple[int, ...]
     data: dict[str, np.ndarray]
     examples: str
+    others: dict[str, Any]
     why: list[tuple[int, str]] = field(repr=False)
 
     @property
@@ -126,10 +142,14 @@ class Parts:
         # What computes the outputs depends on all parameters, what decodes hidden units on few.
         forward, parts = max(ways, key=lambda way: len(raw_leaves(way[1].theta)))
         if not parts.theta:
-            self.why.append((1, f"{self.title} has no attributes that hold parameters"))
+            self.why.append((10, f"{self.title} has no attributes that hold parameters"))
             return
         kinds = (GRADIENTS, COSTS, UPDATES) if self.title else (GRADIENTS,)
-        chosen = [f for f in self.functions if name in ("", f["name"])]
+        chosen = [
+            f for f in self.functions
+            if name == f["name"]
+            or (not name and not re.search(f"{NO_GRADIENTS}|{NEVER}", f["name"].lower()))
+        ]  # fmt: skip
         named = [f for kind in kinds for f in chosen if re.search(kind, f["name"].lower())]
         for function in {f["name"]: f for f in named}.values():
             yield from parts._with_gradient(forward, function)
@@ -143,7 +163,7 @@ class Parts:
             if call is None or "Y" in call or not (self.title or "params" in call):
                 continue
             if "X" not in call and not re.search(FORWARD, function["name"].lower()):
-                continue
+                continue  # what takes nothing may do anything
             result, error = self._run([f"out = {call}"], "{'out': out, 'after': after}")
             if error:
                 continue
@@ -152,6 +172,7 @@ class Parts:
             if isinstance(out, tuple | list):
                 parts = {f"out[{i}]": part for i, part in enumerate(out)}
                 names = dict(zip(function["returns"], parts, strict=False))
+                names.pop("", None)
             elif isinstance(out, dict):
                 parts = {f"out[{key!r}]": part for key, part in out.items()}
                 names = {str(key): text for key, text in zip(out, parts, strict=True)}
@@ -175,131 +196,210 @@ class Parts:
     def _parameters(self, forward: list[str]) -> dict[str, Any]:
         """The attributes on which the outputs depend; without outputs, those that are named so."""
         if not forward:
-            names = [n for n in self.theta if re.search(PARAMETERS, n.lower().strip("_"))]
-        else:
-            output = self.known["output"]
-            first, _ = self._run(forward, output)
-            names = []
-            for name, value in self.theta.items():
-                moved = rebuilt(value, (leaf + 0.3 for leaf in raw_leaves(value)))
-                out, error = replace(self, theta=self.theta | {name: moved})._run(forward, output)
-                if error or not np.array_equal(out, first):
-                    names.append(name)
-        kept = {name: self.theta[name] for name in names}
+            kept = {
+                name: value
+                for name, value in (self.theta | self.others).items()
+                if re.search(PARAMETERS, name.lower().strip("_"))
+                and (name in self.theta or piece_of(name))
+            }
+            return kept if any(leaf.ndim for leaf in raw_leaves(kept)) else {}
+        first, _ = self._run(forward, self.known["output"])
+        kept = {}
+        for name, value in (self.theta | self.others).items():
+            moved = rebuilt(value, (leaf + 0.3 for leaf in raw_leaves(value)))
+            there = replace(self, theta=self.theta | {name: moved})
+            out, error = there._run(forward, self.known["output"])
+            # With a number of layers that is none it fails.
+            if (error and name in self.theta) or not (error or np.array_equal(out, first)):
+                kept[name] = moved
         return kept if any(leaf.ndim for leaf in raw_leaves(kept)) else {}
 
     def _with_gradient(self, forward: list[str], function: dict) -> Iterator[Assembled]:
-        name = f"{self.title}.{function['name']}" if self.title else function["name"]
+        name = f"{self.title}.{function['name']}" if self.title else f"{function['name']}()"
+        far = 0 if re.search(GRADIENTS, function["name"].lower()) else -25
         call = self._call(function, ("data", "target"), of_network=True)
         if call is None:
-            self.why.append((2, f"an argument of {name} is not recognised"))
+            self.why.append((20 + far, f"an argument of {name} is not recognised"))
             return
+        before = "before = copy.deepcopy(state(net))" if self.title else "before = {}"
         result, error = self._run(
-            [*forward, "before = copy.deepcopy(state(net))" if self.title else "before = {}",
-             f"returned = {call}"],
+            [*forward, before, f"returned = {call}"],
             "{'returned': returned, 'after': after, 'before': before}",
-        )  # fmt: skip
+        )
         if error:
-            self.why.append((3, f"{name} fails: {error}"))
+            self.why.append((30 + far, f"{name} fails: {error}"))
             return
         if self._is_pair(result["returned"]):
             yield self._assembled(name, [*forward, f"return {call}"])
             return
-        gradient = self._gradient(call, **result)
+        gradient, reason = self._gradient(forward, function, call, **result)
         if not gradient:
-            self.why.append((4, f"{name} neither returns a gradient nor keeps it in an attribute"))
+            self.why.append((40 + far, f"{name} {reason}"))
+            return
+        if _is_number(result["returned"]) and gradient[0] == call:  # beside what it keeps
+            yield self._assembled(name, [*forward, f"J = {call}", *gradient[1:]])
             return
         costs, without = self._costs(forward, function, call)
-        if not costs and without:
-            self.why.append((5, f"{name} gives a gradient, but {without[0]} cannot be called"))
         # A cost that is a method may have changed what forward left.
         again = forward if self.title else []
-        for cost in costs:
-            yield self._assembled(name, [*forward, f"J = {cost}", *again, *gradient])
-        if not costs and not without and "output" in self.known and self._as_output(
-            self.data["Y"], "Y") == "Y":  # fmt: skip
-            yield from self._with_assumed_cost(name, forward, gradient)
+        assumed = not costs and "output" in self.known
+        if assumed and not without and self._as_output(self.data["Y"], "Y") == "Y":
+            costs, again = [c.format(out=self.known["output"], m=self.m) for c in ASSUMED], []
+        fits = self._fits(name, costs, forward, [*again, *gradient])
+        if not fits:
+            reason = f"{without[0]} cannot be called" if without else "there is no cost to check it"
+            self.why.append((50 + far, f"{name} gives a gradient, but {reason}"))
+            return
+        best = max(fits, key=lambda cost: fits[cost])
+        if assumed and not fits[best]:
+            self.why.append((50 + far, f"{name} gives a gradient, but of no cost that is known"))
+            return
+        way = self._assembled(name, [*forward, f"J = {best}", *again, *gradient])
+        yield replace(way, assumed=best if assumed else "", is_step=" / " in gradient[-1])
 
-    def _with_assumed_cost(
-        self, name: str, forward: list[str], gradient: list[str]
-    ) -> Iterator[Assembled]:
-        """Of the costs that it may be, the one whose gradient it is in the most arrays."""
-        costs = [cost.format(out=self.known["output"], m=self.m) for cost in ASSUMED]
-        ways = [
-            replace(self._assembled(name, [*forward, f"J = {cost}", *gradient]), assumed=cost)
-            for cost in costs
-        ]
-        run = f"{ways[0].source()}\nresult = assembled({', '.join(ways[0]._names())})"
+    def _fits(
+        self, name: str, costs: list[str], forward: list[str], gradient: list[str]
+    ) -> dict[str, int]:
+        """Of how many arrays of numbers each cost has that gradient; costs that never change are
+        left out, as a count of mistakes."""
+        if not costs:
+            return {}
+        way = self._assembled(name, [*forward, f"J = {costs[0]}", *gradient])
+        run = f"{way.source()}\nresult = assembled({', '.join(way._names())})"
         result, error = self.theirs.evaluate(run, {**self.data, "params": self.theta})
         if error:
-            return
-        own = leaves(in_order(self.theta, result[1]))
-        parts, rng = leaves(self.theta), np.random.default_rng(0)
-        fits = np.zeros(len(costs))
+            return {}
+        own, parts = leaves(in_order(self.theta, result[1])), leaves(self.theta)
+        rng, fits = np.random.default_rng(0), dict.fromkeys(costs, 0)
+        moving = set[str]()
         for i, part in enumerate(parts):
             move = rng.standard_normal(part.shape)
             J = []
             for step in (STEP * move, -STEP * move):
                 moved = [*parts[:i], part + step, *parts[i + 1 :]]
                 there = replace(self, theta=rebuilt(self.theta, iter(moved)))
-                J.append(there._run(forward, f"[{', '.join(costs)}]")[0])
-            slopes = (np.array(J[0]) - np.array(J[1])) / (2 * STEP)
-            fits += np.isclose(slopes, (own[i] * move).sum(), rtol=1e-4)
-        yield ways[int(fits.argmax())]
+                J.append(there._run(forward, f"[float({'), float('.join(costs)})]")[0])
+            if None in J:
+                return {}
+            for cost, one, other in zip(costs, *J, strict=True):
+                slope = (one - other) / (2 * STEP)
+                moving |= {cost} if slope else set()
+                fits[cost] += bool(np.isclose(slope, (own[i] * move).sum(), rtol=1e-4))
+        return {cost: n for cost, n in fits.items() if cost in moving}
 
-    def _gradient(self, call: str, returned: Any, after: dict, before: dict) -> list[str]:
-        """The lines that return J and the gradient, wherever that is; none where it is nowhere."""
+    def _gradient(
+        self, forward: list[str], function: dict, call: str, returned: Any, after: dict,
+        before: dict,
+    ) -> tuple[list[str], str]:  # fmt: skip
+        """The lines that return J and the gradient, wherever that is; else why there are none."""
         if self._is_alike(returned):
-            return [f"return J, {call}"]
+            return [f"return J, {call}"], ""
         if isinstance(returned, tuple | list):
             for i, part in enumerate(returned):
                 if self._is_alike(part):
-                    return [f"return J, {call}[{i}]"]
+                    return [f"return J, {call}[{i}]"], ""
         others = {key: value for key, value in after.items() if key not in self.theta}
         keys = {name: key_of_gradient(name, others) for name in self.theta}
         if None not in keys.values() and self._is_alike([others[k] for k in keys.values()]):
-            return [call, f"return J, {_dict({n: f'net.{key}' for n, key in keys.items()})}"]
+            return [call, f"return J, {_dict({n: f'net.{key}' for n, key in keys.items()})}"], ""
         for key, value in others.items():
             if re.search(KEEPS_GRADIENT, key.lower()) and self._is_alike(value):
-                return [call, f"return J, net.{key}"]
+                return [call, f"return J, net.{key}"], ""
+        if not self._moved(after, before):
+            return [], "neither returns a gradient like the parameters nor keeps one"
+        return self._of_steps(forward, function, call, before)
+
+    def _moved(self, after: dict, before: dict) -> list[np.ndarray]:
+        """By how much the parameters were moved; [] where they were not."""
         now, then = ([state.get(name) for name in self.theta] for state in (after, before))
-        if not after or all(map(np.array_equal, raw_leaves(now), raw_leaves(then))):
+        try:
+            steps = [b - a for a, b in zip(leaves(now), leaves(then), strict=True)]
+        except (TypeError, ValueError):
             return []
-        # It moves the parameters itself: by -rate × the gradient.
-        rates = (f"net.{key}" for key in before if role_of(key) == "rate")
-        rate = RATE if RATE in call else next(rates, "1")
-        steps = {name: _step(name, value, rate) for name, value in self.theta.items()}
-        return [call, f"return J, {_dict(steps)}"]
+        return steps if any(step.any() for step in steps) else []
+
+    def _of_steps(
+        self, forward: list[str], function: dict, call: str, before: dict
+    ) -> tuple[list[str], str]:
+        """Of a method that moves the parameters itself: by -rate × the gradient.
+
+        That is believed where steps are in proportion to the rate, which those of several
+        iterations are not.
+        """
+        words = [*function["uses"], *before, *(p["name"] for p in function["parameters"])]
+        if any(re.search(OPTIMISERS, word.lower()) for word in words):
+            return [], "takes steps that are no multiple of the gradient"
+        rates = [f"net.{key}" for key in before if role_of(key) == "rate"]
+        rate = RATE if RATE in call else rates[0] if rates else ""
+        if not rate:
+            return [], "takes steps of a length that no argument or attribute tells"
+        half = [call.replace(RATE, HALF)] if rate == RATE else [f"{rate} *= 0.5", call]
+        steps = []
+        for lines in ([call], half):
+            after, _ = self._run([*forward, *lines], "after")
+            steps.append(self._moved(after or {}, self.theta))
+        # Of the last layer they are, even where its W is updated before δ of the one before.
+        if not any(
+            one.ndim == max(part.ndim for part in steps[0])
+            and np.allclose(one, 2 * other, rtol=1e-6, atol=1e-12)
+            for one, other in zip(*steps, strict=len(steps[0]) == len(steps[1]))
+        ):
+            return [], "takes steps that are not in proportion to the rate"
+        parts = {name: _step(name, value, rate) for name, value in self.theta.items()}
+        return [call, f"return J, {_dict(parts)}"], ""
 
     def _costs(self, forward: list[str], gradient: dict, call: str) -> tuple[list[str], list[str]]:
-        """Calls that give J, of methods and of functions; and those that could not be called."""
-        known = dict(self.known)
-        if DECAY not in " ".join([*self.opening, call]):
-            known["decay"] = "0"  # the gradient is without it
-        found, without = list[str](), list[str]()
-        for owner in dict.fromkeys((self.title, "")):
-            for function in self.functions if owner == self.title else self.theirs.functions:
-                name = function["name"].lower()
-                if function is gradient or not re.search(COSTS, name) or re.search(NO_COSTS, name):
-                    continue
-                calls = [
-                    replace(self, title=owner, known=known | more)._call(function, roles)
-                    for more in ({}, {"data": "[(X, Y)]"} if self.m == 1 else {})
-                    for roles in (("output", "target"), ("target", "output"), ("data", "target"))
-                ]
-                works = [c for c in dict.fromkeys(calls) if c and self._is_cost(c, forward)]
-                found += works
-                without += [] if works else [function["name"]]
-        return found, without
+        """Calls that may give J, of methods and of functions; and what could not be called.
+
+        Those that are named as what is minimised, else others that are named as costs, else any
+        that return a number.
+        """
+        known = {role: text for role, text in self.known.items() if role != "decay"}
+        if DECAY in " ".join([*self.opening, call]):
+            known = self.known
+        without = list[str]()
+        kinds = dict.fromkeys((FIRST, COSTS, ""))
+        for kind in kinds:
+            found = []
+            for owner in dict.fromkeys((self.title, "")):
+                for function in self.functions if owner == self.title else self.theirs.functions:
+                    name = function["name"].lower()
+                    if function is gradient or re.search(NO_COSTS, name):
+                        continue
+                    if not re.search(kind, name) or (not kind and self._is_pass(function)):
+                        continue
+                    calls = [
+                        replace(self, title=owner, known=known | more)._call(function, roles)
+                        for more in ({}, {"decay": "0"},
+                                     {"data": "[(X, Y)]"} if self.m == 1 else {})
+                        for roles in (("output", "target"), ("target", "output"),
+                                      ("data", "target"))
+                    ]  # fmt: skip
+                    works = [
+                        c for c in dict.fromkeys(calls)
+                        if c and (kind or "Y" in c) and self._is_cost(c, forward)
+                    ]  # fmt: skip
+                    found += works
+                    without += [function["name"]] if kind and not works else []
+            if found:
+                return list(dict.fromkeys(found)), []
+        return [], without
+
+    def _is_pass(self, function: dict) -> bool:
+        """Whether it is one that returns something else than a cost, by its name."""
+        return bool(re.search(f"{NO_FORWARD}|{FORWARD}", function["name"].lower()))
 
     def _is_cost(self, call: str, forward: list[str]) -> bool:
         J, error = self._run([*forward, f"J = {call}"], "J")
-        return not error and _is_number(J)
+        return not error and _is_number(J) and np.asarray(J).dtype.kind == "f"
 
     # --- writing and running lines ---
 
     def _call(self, function: dict, unknown: Sequence[str], of_network: bool = False) -> str | None:
-        arguments = arguments_written(function["parameters"], self.known, unknown, of_network)
+        own = of_network and not any(re.search(COSTS, f["name"].lower()) for f in self.functions)
+        arguments = arguments_written(
+            function["parameters"], self.known, () if own else unknown, of_network
+        )
         if arguments is None:
             return None
         if not self.title:
@@ -345,7 +445,11 @@ class Parts:
 
     def _is_alike(self, value: Any) -> bool:
         """Whether it has as many arrays as the parameters, of as many numbers."""
-        arrays, own = raw_leaves(value), raw_leaves(self.theta)
+        try:
+            arrays = raw_leaves(in_order(self.theta, value))
+        except (TypeError, ValueError, KeyError):
+            return False
+        own = raw_leaves(self.theta)
         if not all(a.dtype.kind in "fi" for a in arrays):
             return False
         return sorted(a.size for a in arrays) == sorted(a.size for a in own)
@@ -363,7 +467,12 @@ def arguments_written(
     unknown: the roles of those whose names say nothing. of_network: there must be none or two of
     these, as a single one may be what comes from the layer behind.
     """
-    roles = [role_of_argument(p["name"], known) for p in parameters]
+    # C = 1.0 is no number of units.
+    roles = [
+        None if isinstance(p["default"], float) and role in SIZES else role
+        for p in parameters
+        for role in [role_of_argument(p["name"], known)]
+    ]
     nameless = [
         p["required"] and role not in known for p, role in zip(parameters, roles, strict=True)
     ]
@@ -387,6 +496,8 @@ def arguments_written(
 def role_of_argument(name: str, known: dict[str, str]) -> str | None:
     if f"={name}" in known:
         return f"={name}"
+    if name == "d" and "n_in" not in known:  # of a method: what is desired
+        return "target"
     return ROLES.get(name.lower().replace("_", "")) or role_of(name)
 
 

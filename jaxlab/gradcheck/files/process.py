@@ -41,7 +41,8 @@ class Theirs:
     default is a number, a word or None; classes: [{"name", "parameters", "methods"}], of methods as
     of functions; parameters: None where Python does not say. stopped: why the file itself did not
     run to its end, "" where it did. ended: why nothing more can be asked, "" where it can.
-    passed_over: functions that were left out, and why. two: a function returned numbers at both
+    passed_over: functions that were left out, and why. others: methods that give a gradient as
+    well. two: a function returned numbers at both
     ends, of which the first is taken for J, or the last where `last` is set. example: the arguments
     that its `example()` returns, or None. Raises `CheckError` with the reason where the file cannot
     be run, and on every call after its time is up.
@@ -51,6 +52,7 @@ class Theirs:
         self.file, self.seconds = file.resolve(), seconds
         self.end, self.ended = time.monotonic() + seconds, ""
         self.passed_over: list[str] = []
+        self.others: list[str] = []
         self.two = self.last = False
         environment = {
             "JAX_PLATFORMS": "cpu",

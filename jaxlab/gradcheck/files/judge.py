@@ -264,13 +264,9 @@ def _choose(theirs: Theirs, name: str, options: Options):
         if theirs.classes and theirs.example is None:
             theirs.others = _of_classes(theirs, options)
         return known[0]
-    if not known and (pair := _cost_and_gradient(theirs.functions, theirs.example)):
-        try:
-            return _choose(theirs, pair, options)
-        except CheckError as error:
-            if isinstance(error, EndedError) or not theirs.classes:
-                raise
-            reasons[pair] = str(error)
+    pair = "" if known else _cost_and_gradient(theirs.functions, theirs.example)
+    if pair and not theirs.classes:
+        return _choose(theirs, pair, options)
     methods = ""
     if not known and theirs.example is None:
         try:
@@ -278,6 +274,8 @@ def _choose(theirs: Theirs, name: str, options: Options):
         except EndedError:
             raise
         except CheckError as error:
+            if pair:
+                return _choose(theirs, pair, options)
             classes = ", ".join(one["name"] for one in theirs.classes)
             methods = f"; methods (of {classes}) cannot be called: {error}" * bool(classes)
             methods += ": add a function that calls them" * bool(classes)

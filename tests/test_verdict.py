@@ -164,7 +164,7 @@ def test_what_is_small():
         assert verdict._is_small(a_problem([(size,)], **traced)) is small
     for size, small in ((verdict.WHOLE_PLAIN_UP_TO, True), (verdict.WHOLE_PLAIN_UP_TO + 1, False)):
         assert verdict._is_small(a_problem([(size,)])) is small
-    assert verdict._seconds(a_problem([(2,)], **traced), 100) == 0
+    assert verdict._seconds(a_problem([(2,)], **traced), np.arange(100)) == 0
 
 
 def test_seconds_are_of_four_calls_a_coordinate(monkeypatch):
@@ -175,7 +175,7 @@ def test_seconds_are_of_four_calls_a_coordinate(monkeypatch):
         return float(t.sum())
 
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
-    assert verdict._seconds(a_problem([(2,)], J=PlainCost(J)), 100) == 4 * 100 * 0.5
+    assert verdict._seconds(a_problem([(2,)], J=PlainCost(J)), np.arange(100)) == 4 * 100 * 0.5
 
 
 def test_two_points_where_ten_digits_are_left():

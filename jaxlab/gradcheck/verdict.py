@@ -246,7 +246,7 @@ def _seconds(problem: Problem, picks: np.ndarray) -> float:
 
 
 def _judge(
-    name, shape, answer, order, few, everywhere, *, precision, unfit, iterates
+    name, shape, answer, order, few, everywhere, *, precision, unfit, iterates=False
 ) -> BlockCheck:
     """One block's verdict. everywhere: (g, the same by jax.grad) at every coordinate, where `few`
     directions were taken and jax.grad can be had; else None. iterates: J has a loop that ends when

@@ -33,7 +33,7 @@ _WIDE = (
 )
 _CLOSE = "close = np.abs(near_left + near_right - 2 * J0) / (0.01 * h) ** 2"
 _BENDS = "return (wide > 3 * close + hidden) | (close > 3 * wide + hidden)"
-_ROOM = "jump, room = np.abs(right - left), 3 * noise / h"
+_ROOM = "jump, room = np.abs(right - left), 3 * noise / (h * sizes)"
 
 _OWN = "own = delta.dtype == jnp.float64 and delta.size < 1_000_000"
 _TRANSPOSED = "return jax.lax.optimization_barrier(delta.T) if own else delta.T"
@@ -136,7 +136,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (VERDICT, "WHOLE_UP_TO = 2_000", "2000 → 1999"): _TIME,
     (VERDICT, "WHOLE_PLAIN_UP_TO = 300", "300 → 301"): _TIME,
     (VERDICT, "WHOLE_PLAIN_UP_TO = 300", "300 → 299"): _TIME,
-    (VERDICT, "DETAIL_SECONDS = 60.0", "60.0 → 120.0"): _TIME,
+    (VERDICT, "DETAIL_SECONDS, FOR_TIME = 60.0, 16", "60.0 → 120.0"): _TIME,
     (VERDICT, _LENGTH, "1e-300 → 1e-297"): _NOTHING,
     (VERDICT, _LENGTH, "1e-300 → 1.0000000000000001e-303"): _NOTHING,
     (VERDICT, _ROWS, "sign turned"): _EITHER,

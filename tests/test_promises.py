@@ -67,8 +67,9 @@ def test_exercise_6_compares_pixels_and_features():
     result = ex6.run(ex6.Config())
     assert result.problems == []
     assert result.numbers["raw_accuracy"]["mean"] >= 0.90
-    chosen = result.numbers["autoencoder_accuracy"][str(result.numbers["chosen"])]
-    assert chosen["mean"] > result.numbers["raw_accuracy"]["mean"]
+    # Which size is chosen, and by how little it differs, changes with the last bits of a machine.
+    assert result.numbers["p_value"] > 0.05
+    assert result.numbers["mcnemar"]["25"]["p_value"] < 1e-4
 
 
 @pytest.mark.skipif(

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 from jaxlab import statistics, wording
 from jaxlab.convnet import checkpoints
 from jaxlab.errors import OptionError, OutputError
-from jaxlab.exercises import ex7, ex7_training
+from jaxlab.exercises import ex6, ex7, ex7_training
 from jaxlab.exercises.ex7_options import plain
 from jaxlab.report import command, content, document, listings, trainings
 
@@ -393,6 +393,39 @@ def test_an_interval_that_is_not_symmetric_is_told_by_its_ends():
     assert wording.interval(of_one) == "99.08 to 99.73"
     clipped = statistics.over_seeds([1.0, 0.99], 100)
     assert trainings.with_interval(clipped).endswith("to 100.00)")
+
+
+def softmax_numbers(changes=()):
+    """Of exercise 6: 100 test images, 784 pixels, the sizes 25, 50 and 100."""
+    rows = {"25": (0, 12, 2 / 2**12), "50": (3, 5, 0.7265625), "100": (2, 1, 1.0)}
+    keys = ("only_features_right", "only_raw_right", "p_value")
+    mcnemar = {size: dict(zip(keys, row, strict=True)) for size, row in rows.items()}
+    test = {"25": 0.78, "50": 0.88, "100": 0.91}
+    numbers = {
+        "raw_accuracy": statistics.over_seeds([0.9], 100),
+        "autoencoder_accuracy": {h: statistics.over_seeds([a], 100) for h, a in test.items()},
+        "autoencoder_val_accuracy": {h: {"mean": 0.8 if h == "25" else 0.9} for h in test},
+        "pixels": 784, "chosen": 50, "mcnemar": mcnemar, **mcnemar["50"],
+    }  # fmt: skip
+    return numbers | dict(changes)
+
+
+def test_what_is_certain_of_an_autoencoder_is_kept_from_what_is_not():
+    said = " ".join(ex6.discussion(softmax_numbers()))
+    assert "50 and 100 features tie on the validation images (90.00 %); the smaller was" in said
+    assert "differ by at least this much with probability 0.727 (McNemar)" in said
+    assert "25 features lose 12.00 points against raw pixels (p = 4.9 × 10⁻⁴)" in said
+    assert "With 50 and 100 features no difference can be shown at the 5 % level" in said
+    assert "not useful here: the chosen size has no gain" in said
+    assert "compression: 50 numbers in place of 784" in said
+    lost = softmax_numbers({"chosen": 25, "pixels": 40})
+    said = " ".join(ex6.discussion(lost))
+    assert "does harm here" in said
+    assert "tie" not in said
+    assert "compression" not in said  # 50 numbers are more than 40
+    failed = " ".join(ex6.discussion(softmax_numbers(), failed=2))
+    assert "But 2 of these trainings went wrong" in failed
+    assert "useful" not in failed
 
 
 def test_a_large_gradient_check_says_where_it_looked(lab):

@@ -307,14 +307,17 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
     raw, chosen = numbers["raw_accuracy"], numbers["chosen"]
     features = {int(h): entry for h, entry in numbers["autoencoder_accuracy"].items()}
     validation = {int(h): v["mean"] for h, v in numbers["autoencoder_val_accuracy"].items()}
-    rows = [["input of the softmax classifier", "validation, %", "test, %", "95 % interval"]]
+    mcnemar = {int(h): row for h, row in numbers["mcnemar"].items()}
+    rows = [["input", "validation, %", "test, %", "95 % interval", "only these : only pixels", "p"]]
     rows.append(
         ["raw pixels", f"{100 * numbers['raw_val_accuracy']['mean']:.2f}",
-         f"{100 * raw['mean']:.2f}", interval(raw)]
+         f"{100 * raw['mean']:.2f}", interval(raw), "", ""]
     )  # fmt: skip
     rows += [
         [f"{h} features{' (chosen)' if h == chosen else ''}", f"{100 * validation[h]:.2f}",
-         f"{100 * features[h]['mean']:.2f}", interval(features[h])]
+         f"{100 * features[h]['mean']:.2f}", interval(features[h]),
+         f"{mcnemar[h]['only_features_right']} : {mcnemar[h]['only_raw_right']}",
+         scientific(mcnemar[h]["p_value"])]
         for h in sorted(features)
     ]  # fmt: skip
     text = [*numbers["discussion"], *trainings.largest_tried(chosen, sorted(features))]

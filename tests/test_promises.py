@@ -61,6 +61,7 @@ def test_exercise_5_shows_bias_and_variance_falling():
     assert numbers["bias_squared"][0] > 2 * numbers["bias_squared"][-1] > 0
     assert numbers["variance"][0] > 2 * numbers["variance"][-1] > 0
     assert numbers["val_accuracy"][-1]["mean"] >= 0.95
+    assert numbers["chosen"] < numbers["hidden_units"][-1]  # the best lies inside what was tried
 
 
 def test_exercise_6_compares_pixels_and_features():

@@ -358,6 +358,37 @@ def test_bias_and_variance_are_told_as_they_are(lab, variance, says):
 
 
 @pytest.mark.parametrize(
+    ("bias", "variance", "says"),
+    [
+        ([0.3, 0.1, 0.09], [0.2, 0.05, 0.08], "at 20 units, the balance of the two: from there to "
+         "30 units variance rises by 0.0300, and bias² falls by only 0.0100"),
+        ([0.3, 0.1, 0.12], [0.2, 0.05, 0.08], "bias² rises as well, by 0.0200"),
+        ([0.3, 0.1, 0.2], [0.2, 0.05, 0.01], "from there to 30 units bias² rises by 0.1000."),
+        ([0.3, 0.1, 0.05], [0.2, 0.05, 0.01], "smallest at 30 units, the largest size"),
+        ([0.3, 0.1, 0.05], [0.2, 0.05, 0.01], "larger part at every size, 60 to 83 % of the sum"),
+        ([0.1, 0.1, 0.05], [0.2, 0.05, 0.01], "larger part at 20 and 30 units, variance at the"),
+        ([0.1, 0.1, 0.05], [0.2, 0.2, 0.1], "Variance is the larger part at every size"),
+    ],
+)  # fmt: skip
+def test_where_bias_and_variance_balance(bias, variance, says):
+    assert says in trainings.bias_and_variance(bias, variance, [10, 20, 30])
+
+
+@pytest.mark.parametrize(
+    ("train", "says"),
+    [
+        ([0.5, 0.9, 0.8], "5.00 points below validation at 4 units, furthest at 8, by 30.00 "
+         "points, and 10.00 points above validation at 16 units."),
+        ([0.9, 0.7, 0.8], "35.00 points above validation at 4 units, and 10.00 points above"),
+    ],
+)  # fmt: skip
+def test_where_training_accuracy_is_furthest_above_validation(train, says):
+    validation = [{"mean": mean} for mean in (0.55, 0.6, 0.7)]
+    rows = [{"mean": mean} for mean in train]
+    assert says in content._overfitting([4, 8, 16], rows, validation)
+
+
+@pytest.mark.parametrize(
     ("others", "told_apart"),
     [([0.90, 0.92, 0.94], True), ([0.90, 0.93, 0.93], False), ([0.912, 0.931, 0.952], False)],
 )

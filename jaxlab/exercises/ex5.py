@@ -36,11 +36,11 @@ from jaxlab.sweep import predict_together
 class Config(TrainingConfig):
     """Exercise 5: bias and variance against the number of hidden units."""
 
-    hidden: tuple[int, ...] = (4, 6, 10, 16, 25, 40, 65, 110, 180, 300)
+    hidden: tuple[int, ...] = (4, 8, 16, 32, 64, 100, 180, 300, 500, 800)
     """Numbers of hidden units to try."""
     networks: int = 5
     """How many networks of each size to train on the whole training set."""
-    resamples: int = 8
+    resamples: int = 6
     """How many more of each size to train, each on a resampled training set."""
     learning_rate: float = 0.01
     epochs: int = 30

@@ -293,14 +293,18 @@ def _choice_of_size(sizes: list[int], chosen: int, accuracies: list[Numbers]) ->
 
 
 def _overfitting(sizes: list[int], train: list[Numbers], validation: list[Numbers]) -> str:
-    """How far training accuracy is from validation accuracy, at the smallest and largest size."""
+    """How far training accuracy is from validation accuracy: at both ends, and where most."""
+    gaps = [100 * (a["mean"] - b["mean"]) for a, b in zip(train, validation, strict=True)]
 
     def at(i: int) -> str:
-        gap = 100 * (train[i]["mean"] - validation[i]["mean"])
-        return f"{abs(gap):.2f} points {'above' if gap > 0 else 'below'}"
+        above = "above" if gaps[i] > 0 else "below"
+        return f"{abs(gaps[i]):.2f} points {above} validation at {counted(sizes[i], 'unit')}"
 
-    text = f"Training accuracy is {at(0)} validation at {counted(sizes[0], 'unit')}"
-    return text + (f", {at(-1)} at {sizes[-1]}." if len(sizes) > 1 else ".")
+    text = f"Training accuracy is {at(0)}"
+    widest = gaps.index(max(gaps))
+    if widest not in (0, len(sizes) - 1):
+        text += f", furthest at {sizes[widest]}, by {gaps[widest]:.2f} points"
+    return text + (f", and {at(-1)}." if len(sizes) > 1 else ".")
 
 
 def ex6(numbers: Numbers, config: Numbers) -> Content:

@@ -75,23 +75,51 @@ def bias_and_variance(bias: list[float], variance: list[float], sizes: list[int]
         f"From {sizes[0]} to {sizes[-1]} hidden units bias² goes from {bias[0]:.3f} to "
         f"{bias[-1]:.3f}, variance from {variance[0]:.3f} to {variance[-1]:.3f}. "
     )
-    total = [b + v for b, v in zip(bias, variance, strict=True)]
-    best = sizes[total.index(min(total))]
-    peak = variance.index(max(variance))
     if all(b < a for a, b in pairwise(bias)):
         falls = "Bias² falls with every larger size"
     else:
         falls = f"Bias² is smallest at {sizes[bias.index(min(bias))]} units"
-    if peak == len(variance) - 1:
-        moves = "variance is largest at the largest size"
-    elif peak == 0:
+    peak, least = variance.index(max(variance)), variance.index(min(variance))
+    if peak == 0:
         moves = (
             "variance is largest at the smallest size and smallest at "
-            f"{sizes[variance.index(min(variance))]} units"
+            f"{sizes[least]} units: where a small network ends up depends strongly on its random "
+            "start and its training set"
         )
+    elif peak == len(variance) - 1:
+        moves = "variance is largest at the largest size"
     else:
         moves = f"variance is largest at {sizes[peak]} units"
-    return f"{text}{falls}, and {moves}. Their sum is smallest at {best} units."
+    text += f"{falls}, and {moves}. "
+    share = [b / (b + v) for b, v in zip(bias, variance, strict=True)]
+    bias_rules = [size for size, part in zip(sizes, share, strict=True) if part > 0.5]
+    if len(bias_rules) == len(sizes):
+        text += (
+            f"Bias² is the larger part at every size, {100 * min(share):.0f} to "
+            f"{100 * max(share):.0f} % of the sum. "
+        )
+    elif bias_rules:
+        text += f"Bias² is the larger part at {listed(bias_rules)} units, variance at the others. "
+    else:
+        text += "Variance is the larger part at every size. "
+    return text + _balance(bias, variance, sizes)
+
+
+def _balance(bias: list[float], variance: list[float], sizes: list[int]) -> str:
+    """Where the sum is smallest, and what more units than that do."""
+    total = [b + v for b, v in zip(bias, variance, strict=True)]
+    best = total.index(min(total))
+    text = f"Their sum is smallest at {sizes[best]} units"
+    if best == len(sizes) - 1:
+        return f"{text}, the largest size."
+    more, rise = bias[-1] - bias[best], variance[-1] - variance[best]
+    if rise > 0:
+        moved = f"falls by only {-more:.4f}" if more < 0 else f"rises as well, by {more:.4f}"
+        return (
+            f"{text}, the balance of the two: from there to {sizes[-1]} units variance rises by "
+            f"{rise:.4f}, and bias² {moved}."
+        )
+    return f"{text}: from there to {sizes[-1]} units bias² rises by {more:.4f}."
 
 
 def how_trained(config: Numbers) -> str:

@@ -37,10 +37,15 @@ def interval(entry: dict[str, Any]) -> str:
     return f"{100 * low:.2f} to {100 * high:.2f}"
 
 
+def kind(entry: dict[str, Any]) -> str:
+    """What its interval is: over seeds on the same images, or of one network over images."""
+    return f"95 % interval over {'seeds' if len(entry['per_seed']) > 1 else 'images'}"
+
+
 def accuracy(entry: dict[str, Any]) -> str:
-    """'96.88 % (95 % interval 96.56 to 97.20, 5 networks, 2,000 images)'."""
+    """'96.88 % (95 % interval over seeds 96.56 to 97.20, 5 networks, 2,000 images)'."""
     networks, images = counted(len(entry["per_seed"]), "network"), f"{entry['examples']:,} images"
-    return f"{percent(entry)} (95 % interval {interval(entry)}, {networks}, {images})"
+    return f"{percent(entry)} ({kind(entry)} {interval(entry)}, {networks}, {images})"
 
 
 def listed(words: Sequence[Any]) -> str:

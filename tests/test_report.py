@@ -422,6 +422,12 @@ def test_an_interval_that_is_not_symmetric_is_told_by_its_ends():
     of_one = statistics.over_seeds([0.995], 2_000)
     assert trainings.with_interval(of_one) == f"99.50 ({wording.interval(of_one)})"
     assert wording.interval(of_one) == "99.08 to 99.73"
+    assert trainings.interval_in_full(of_one) == "95 % interval over images: 99.08 to 99.73"
+    of_three = statistics.over_seeds([0.994, 0.995, 0.996], 2_000)
+    said = f"95 % interval over seeds, on these 2,000 images: {wording.interval(of_three)}"
+    assert trainings.interval_in_full(of_three) == said
+    assert wording.accuracy(of_three).startswith("99.50 % (95 % interval over seeds 99.2")
+    assert "2,000 images is 99.08 to 99.73 %" in trainings.for_new_images(of_three)
     clipped = statistics.over_seeds([1.0, 0.99], 100)
     assert trainings.with_interval(clipped).endswith("to 100.00)")
 

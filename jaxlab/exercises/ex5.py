@@ -172,9 +172,9 @@ def _figures(config: Config, numbers: dict[str, Any]) -> dict[str, Any]:
     return {
         "accuracies": figures.lines(
             sizes, means, xlabel="hidden units", ylabel="accuracy, %",
-            title=f"Mean and 95 % interval of {config.networks} networks"
+            title=f"Mean of {config.networks} networks, 95 % interval over seeds"
             if config.networks > 1
-            else "One network, Wilson's 95 % interval",
+            else "One network, Wilson's 95 % interval over images",
             intervals=intervals, chosen=mark, log="x",
         ),
         "bias_variance": figures.lines(

@@ -173,7 +173,7 @@ def _figures(numbers: dict[str, Any]) -> dict[str, Any]:
             tests,
             intervals=intervals,
             ylabel="test accuracy, %",
-            title="Test images, with Wilson's 95 % interval",
+            title="Test images, with Wilson's 95 % interval over them",
         ),
         "validation": drawn(
             validations, ylabel="validation accuracy, %", title="What the choice was made by"

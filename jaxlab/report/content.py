@@ -18,7 +18,7 @@ from typing import Any
 
 from jaxlab.report import gradient_checks, trainings
 from jaxlab.report.trainings import PARTS
-from jaxlab.wording import counted, fixed, interval, listed, percent, scientific
+from jaxlab.wording import counted, fixed, interval, kind, listed, percent, scientific
 
 Numbers = dict[str, Any]
 Content = dict[str, Any]
@@ -68,6 +68,7 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
             f"is random in training; their test accuracies lie between {100 * low:.2f} and "
             f"{100 * high:.2f} %."
         )
+        text.append(trainings.for_new_images(test))
     text.append(trainings.how_trained(config))
     return {
         "answer": ", ".join(f"{name} {percent(entries[part])}" for part, name in PARTS.items()),
@@ -82,7 +83,7 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
             "train": percent(entries["train"]),
             "val": percent(entries["val"]),
             "test": percent(test),
-            "test_interval": interval(test),
+            "test_interval": trainings.interval_in_full(test),
         },
     }
 
@@ -262,6 +263,8 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
             + (" was" if config["networks"] == 1 else " were"),
             "resamples": config["resamples"],
             "test": percent(test),
+            "interval": trainings.interval_in_full(test),
+            "kind": kind(test),
         },
     }
 
@@ -312,7 +315,7 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
     features = {int(h): entry for h, entry in numbers["autoencoder_accuracy"].items()}
     validation = {int(h): v["mean"] for h, v in numbers["autoencoder_val_accuracy"].items()}
     mcnemar = {int(h): row for h, row in numbers["mcnemar"].items()}
-    rows = [["input", "validation, %", "test, %", "95 % interval", "only these : only pixels", "p"]]
+    rows = [["input", "validation, %", "test, %", kind(raw), "only these : only pixels", "p"]]
     rows.append(
         ["raw pixels", f"{100 * numbers['raw_val_accuracy']['mean']:.2f}",
          f"{100 * raw['mean']:.2f}", interval(raw), "", ""]
@@ -375,7 +378,7 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "chosen_by": _chosen_by(config),
             "small": small,
             "accuracy": percent(test),
-            "interval": interval(test),
+            "interval": trainings.interval_in_full(test),
             "networks": counted(len(test["per_seed"]), "network"),
             "changes": trainings.how_changed(config),
             "seen": ", changed at random" if trainings.changes(config) else "",

@@ -3,8 +3,8 @@
 from itertools import pairwise
 from typing import Any
 
-from jaxlab.statistics import half_width
-from jaxlab.wording import counted, interval, listed, percent
+from jaxlab.statistics import half_width, wilson
+from jaxlab.wording import counted, interval, kind, listed, percent
 
 Numbers = dict[str, Any]
 
@@ -12,12 +12,29 @@ PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def accuracies_table(entries: dict[str, Numbers]) -> list[list[str]]:
-    rows = [["images", "number", "accuracy", "95 % interval", "each network, %"]]
+    rows = [["images", "number", "accuracy", kind(entries["test"]), "each network, %"]]
     for part, name in PARTS.items():
         entry = entries[part]
         each = ", ".join(f"{100 * a:.2f}" for a in entry["per_seed"])
         rows.append([name, f"{entry['examples']:,}", percent(entry), interval(entry), each])
     return rows
+
+
+def interval_in_full(entry: Numbers) -> str:
+    """'95 % interval over seeds, on these 2,000 images: 96.56 to 97.20'."""
+    which = f", on these {entry['examples']:,} images" if len(entry["per_seed"]) > 1 else ""
+    return f"{kind(entry)}{which}: {interval(entry)}"
+
+
+def for_new_images(entry: Numbers) -> str:
+    """What an interval over seeds leaves out: that other images would give another accuracy."""
+    examples = entry["examples"]
+    low, high = wilson(round(entry["mean"] * examples), examples)
+    return (
+        f"The interval over seeds holds for these images; over other images of the kind the "
+        f"accuracy is uncertain by more: Wilson's interval for {examples:,} images is "
+        f"{100 * low:.2f} to {100 * high:.2f} %."
+    )
 
 
 def with_interval(entry: Numbers) -> str:

@@ -304,6 +304,22 @@ def test_a_report_does_not_say_where_files_are_kept():
         assert content._without_folder(source) == shown
 
 
+def test_the_images_are_described_and_of_a_file_the_name_alone(quick_lab, pages):
+    said = words("".join(pages))
+    small = "Images: small MNIST: 10,000 of MNIST's 60,000 training images, 1,000 of each digit"
+    # Exercises 2 to 6, and 7 of a smoke run; quotes may be curly.
+    assert said.replace("’", "'").count(words(small)) >= 5
+    assert words("600 of them are the training set, 200 the validation set, 200 the test") in said
+    images = {
+        "source": "50 digits from /home/ada/my.npz",
+        "train": 30,
+        "validation": 10,
+        "test": 10,
+    }
+    used = trainings.images_used({"images": images}, {"data": "/home/ada/my.npz"})
+    assert used.startswith("Images: 50 digits from my.npz. 30 of them are the training set, 10 the")
+
+
 # --- sentences follow from numbers ---
 
 

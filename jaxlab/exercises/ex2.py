@@ -22,6 +22,7 @@ from jaxlab.exercises.common import (
     TrainingConfig,
     accuracy,
     answers,
+    images_of,
     joined,
     load,
     train,
@@ -85,6 +86,7 @@ def run(config: Config) -> Result:
             f"{name}_accuracy": statistics.over_seeds(accuracies[name], len(part.y))
             for name, part in parts.items()
         },
+        "images": images_of(digits),
         "shown_network": best + 1,
         "confusion": statistics.confusion(digits.test.y, answer),
     }

@@ -18,6 +18,7 @@ from jaxlab.errors import OptionError
 from jaxlab.exercises.common import (
     TrainingConfig,
     answers,
+    images_of,
     joined,
     load,
     mean_squared_error,
@@ -152,6 +153,7 @@ def evaluate(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
         "iterations": found.best["iterations"],
         **compared(found.params, hidden),
         "examples": len(test),
+        "images": images_of(digits),
         "search": found.rows,
         "by_hidden_units": {
             str(size): compared(params, size) for size, params in found.by_size.items()

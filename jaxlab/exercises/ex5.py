@@ -23,6 +23,7 @@ from jaxlab.errors import OptionError, ShapeError
 from jaxlab.exercises.common import (
     TrainingConfig,
     accuracy,
+    images_of,
     joined,
     load,
     train_together,
@@ -152,6 +153,7 @@ def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
     sound = [np.isfinite(given).all() for given in zip(*trained.on_whole, strict=True)]
     judged = [entry["mean"] * ok for entry, ok in zip(accuracies["val"], sound, strict=True)]
     return {
+        "images": images_of(digits),
         "hidden_units": trained.sizes,
         **{f"{name}_accuracy": values for name, values in accuracies.items()},
         "bias_squared": bias_squared,

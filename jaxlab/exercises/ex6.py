@@ -22,6 +22,7 @@ from jaxlab.exercises.common import (
     TrainingConfig,
     accuracy,
     answers,
+    images_of,
     joined,
     load,
     train_autoencoder,
@@ -134,6 +135,7 @@ def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
         for hidden, one in by_size.items()
     }
     return {
+        "images": images_of(digits),
         "raw_accuracy": _accuracy(raw.answer, truth),
         "autoencoder_accuracy": {
             str(hidden): _accuracy(one.answer, truth) for hidden, one in by_size.items()

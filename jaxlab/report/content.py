@@ -75,6 +75,7 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
         "tables": {"accuracies": trainings.accuracies_table(entries)},
         "text": {"discussion": text},
         "values": {
+            "images": trainings.images_used(numbers, config),
             "hidden": counted(config["hidden"], "hidden unit"),
             "networks": counted(config["networks"], "network"),
             "starts": "different random starts" if several else "a random start",
@@ -102,6 +103,7 @@ def ex3(numbers: Numbers, config: Numbers) -> Content:
             "digits": gradient_checks.discussion(digits),
         },
         "values": {
+            "images": trainings.images_used(numbers, config),
             "network": "-".join(map(str, sizes)),
             "where": gradient_checks.where_it_looked(numbers),
             "digits": "-".join(map(str, digits["sizes"])),
@@ -156,6 +158,7 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
         "tables": {"sizes": rows},
         "text": {"discussion": text},
         "values": {
+            "images": trainings.images_used(numbers, config),
             "none": none,
             "hidden": hidden,
             "iterations": f"{iterations:,}",
@@ -256,6 +259,7 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
         "tables": {"sizes": rows},
         "text": {"discussion": text},
         "values": {
+            "images": trainings.images_used(numbers, config),
             "none": none,
             "sizes": listed(sizes),
             "chosen": chosen,
@@ -337,6 +341,7 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
         "tables": {"accuracies": rows, "blocks": gradient_checks.blocks_table(check)},
         "text": {"discussion": text, "check": gradient_checks.discussion(check)},
         "values": {
+            "images": trainings.images_used(numbers, config),
             "sizes": listed(sorted(features)),
             "chosen": chosen,
             "raw": percent(raw),

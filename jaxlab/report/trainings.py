@@ -1,6 +1,7 @@
 """What the report says of trained networks: how they were trained, how well they do."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from jaxlab.statistics import half_width, wilson
@@ -9,6 +10,19 @@ from jaxlab.wording import counted, interval, kind, listed, percent
 Numbers = dict[str, Any]
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def images_used(numbers: Numbers, config: Numbers) -> str:
+    """Where an exercise's images come from, and how they are split. Of a file the name alone: a
+    report that is handed in does not say where its author keeps files."""
+    images, file = numbers["images"], config["data"]
+    source = images["source"]
+    if file is not None:
+        source = source.replace(file, Path(file).name)
+    return (
+        f"Images: {source}. {images['train']:,} of them are the training set, "
+        f"{images['validation']:,} the validation set, {images['test']:,} the test set."
+    )
 
 
 def accuracies_table(entries: dict[str, Numbers]) -> list[list[str]]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from jaxlab.report import gradient_checks, trainings
 from jaxlab.report.trainings import PARTS
-from jaxlab.wording import counted, fixed, interval, kind, listed, percent, scientific
+from jaxlab.wording import counted, duration, fixed, interval, kind, listed, percent, scientific
 
 Numbers = dict[str, Any]
 Content = dict[str, Any]
@@ -357,7 +357,6 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
     test = numbers["test_accuracy"]
     channels = "-".join(map(str, config["channels"]))
     small = numbers["served_by"] == "small"
-    brief = numbers["train_seconds"] < 10
     settings = [["setting", "value"]] + [
         [name.replace("_", " "), _setting(config[name])]
         for name in (
@@ -368,7 +367,7 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
     return {
         "answer": f"{percent(test)} of {test['examples']:,} test images ({interval(test)})"
         + (", on small MNIST" if small else ""),
-        "tables": {"settings": settings},
+        "tables": {"settings": settings, "layers": _layers_table(numbers["layers"])},
         "text": {"discussion": numbers["discussion"]},
         "values": {
             "channels": channels,
@@ -387,11 +386,27 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "networks": counted(len(test["per_seed"]), "network"),
             "changes": trainings.how_changed(config),
             "seen": ", changed at random" if trainings.changes(config) else "",
-            "train_seconds": f"{numbers['train_seconds']:.{'1f' if brief else '0f'}} s",
-            "compile_seconds": f"{numbers['compile_seconds']:.1f} s",
+            "train_seconds": duration(numbers["train_seconds"]),
+            "compile_seconds": duration(numbers["compile_seconds"]),
             "wrong": f"{round((1 - test['mean']) * test['examples']):,}",
         },
     }
+
+
+def _layers_table(layers: list[Numbers]) -> list[list[str]]:
+    rows = [["layer", "kernel", "stride", "padding", "pooling", "channels × output", "parameters"]]
+    for row in layers:
+        parameters = f"{row['parameters']:,}"
+        if row["kernel"] is None:
+            rows.append(["dense", "", "", "", "", str(row["out"][0]), parameters])
+            continue
+        channels, height, width = row["out"]
+        kernel, pooling = f"{row['kernel']} × {row['kernel']}", "2 × 2" if row["pooled"] else "–"
+        rows.append(
+            ["convolution", kernel, str(row["stride"]), str(row["padding"]), pooling,
+             f"{channels} × {height} × {width}", parameters]
+        )  # fmt: skip
+    return rows
 
 
 def _chosen_by(config: Numbers) -> str:

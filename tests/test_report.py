@@ -15,7 +15,7 @@ from jaxlab.convnet import checkpoints
 from jaxlab.errors import OptionError, OutputError
 from jaxlab.exercises import ex6, ex7, ex7_training
 from jaxlab.exercises.ex7_options import plain
-from jaxlab.report import command, content, document, listings, trainings
+from jaxlab.report import command, content, document, listings, reconstructions, trainings
 
 ALL = [f"ex{n}" for n in range(1, 8)]
 
@@ -479,6 +479,31 @@ def test_what_is_certain_of_an_autoencoder_is_kept_from_what_is_not():
     failed = " ".join(ex6.discussion(softmax_numbers(), failed=2))
     assert "But 2 of these trainings went wrong" in failed
     assert "useful" not in failed
+
+
+def test_an_autoencoder_that_fits_better_and_generalises_worse_than_pca_overfits():
+    row = {"train_mse": 0.0006, "pca_train_mse": 0.0013, "test_mse": 0.002, "pca_test_mse": 0.0015}
+    good = row | {"test_mse": 0.001}
+    said = " ".join(reconstructions.beside_pca({16: good, 64: good, 256: row}))
+    assert "better than it with 16 and 64 hidden units" in said
+    assert "With 256 it is worse on the test images (0.00200 against 0.00150), although" in said
+    assert "(0.00060 against 0.00130): that is overfitting." in said
+    said = " ".join(reconstructions.beside_pca({8: row | {"train_mse": 0.0014}}))
+    assert "overfitting" not in said
+    assert "has not reached what a linear code can do" in said
+    assert reconstructions.beside_pca({}) == []
+
+
+def test_of_the_largest_size_the_last_gain_is_told():
+    errors = {8: "0.3", 16: "0.2", 32: "0.1"}
+    (said,) = trainings.largest_tried(32, [8, 16, 32], "the error", errors)
+    assert said.endswith("largest number that was tried: from 16 to it the error went from 0.2 to "
+                         "0.1.")  # fmt: skip
+    (said,) = trainings.largest_tried(32, [8, 16, 32], "the error", {8: "0.3", 32: "0.1"})
+    assert "from 8 to it" in said
+    (said,) = trainings.largest_tried(32, [8, 32], "the error", {32: "0.1"})
+    assert said == "32 is the largest number that was tried."
+    assert trainings.largest_tried(16, [8, 16, 32], "the error", errors) == []
 
 
 def test_a_large_gradient_check_says_where_it_looked(lab):

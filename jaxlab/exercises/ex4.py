@@ -105,14 +105,18 @@ def search(config: Config, digits: Digits, pca: Components) -> Search:
             if config.method == "adam":
                 updates *= max(len(x) // config.batch_size, 1)
             answer = answers(params, images)
-            of_pca = pca_reconstruction(pca, validation, hidden)
+            of_pca = {
+                name: mean_squared_error(pca_reconstruction(pca, part, hidden), part)
+                for name, part in (("train", x), ("val", validation))
+            }
             rows.append(
                 {
                     "hidden_units": hidden,
                     "iterations": updates,
                     "train_mse": mean_squared_error(answer[where["train"]], x),
                     "val_mse": mean_squared_error(answer[where["val"]], validation),
-                    "pca_val_mse": mean_squared_error(of_pca, validation),
+                    "pca_train_mse": of_pca["train"],
+                    "pca_val_mse": of_pca["val"],
                 }
             )
             name += f", {updates:,} iterations"

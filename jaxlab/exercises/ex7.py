@@ -205,7 +205,8 @@ def discussion(
         f"{numbers['parameters']:,} parameters.",
         f"Trained for {recipe.epochs:g} epoch{'' if recipe.epochs == 1 else 's'} of "
         f"{examples['train']:,} images in {wording.duration(numbers['train_seconds'])}, it "
-        f"misclassifies {wrong:,} of {examples['test']:,} test images{' on average' if len(test['per_seed']) > 1 else ''}.",
+        f"misclassifies {wrong:,} of {examples['test']:,} test images"
+        f"{' on average' if len(test['per_seed']) > 1 else ''}.",
     ]
     if full_mnist and examples["test"] == 10_000:
         low, high = (100 * end for end in test["ci95"])

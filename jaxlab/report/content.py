@@ -12,11 +12,10 @@ The pages themselves, typst/ex1.typ to ex7.typ, hold what is true of every run.
 
 import dataclasses
 import re
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jaxlab.report import gradient_checks, trainings
+from jaxlab.report import gradient_checks, reconstructions, trainings
 from jaxlab.report.trainings import PARTS
 from jaxlab.wording import counted, duration, fixed, interval, kind, listed, percent, scientific
 
@@ -123,9 +122,10 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
     trained = sorted(by_size.keys() - set(diverged))
     none = numbers["test_mse"] is None
     of_chosen = sorted(
-        (row for row in numbers["search"] if row["hidden_units"] == hidden and _is_known(row)),
+        (row for row in reconstructions.known(numbers) if row["hidden_units"] == hidden),
         key=lambda row: row["iterations"],
     )
+    searched = reconstructions.to_the_end(numbers)
     text = ["Training diverged: no network can be chosen."]
     if not none:
         text = [
@@ -136,14 +136,22 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
     if diverged:
         text.append(f"With {listed(sorted(diverged))} hidden units it diverged, and has no error.")
     sizes = sorted(by_size)
-    text += trainings.largest_tried(hidden, sizes)
-    text += _errors_by_size({size: by_size[size]["test_mse"] for size in trained})
-    text.append(_beside_pca({size: by_size[size] for size in trained}))
-    text += _errors_by_length(of_chosen)
+    text += trainings.largest_tried(
+        hidden,
+        sizes,
+        "the validation error",
+        {size: fixed(row["val_mse"], 5) for size, row in searched.items()},
+    )
+    text += reconstructions.errors_by_size({size: by_size[size]["test_mse"] for size in trained})
+    text += reconstructions.beside_pca(
+        {size: by_size[size] | searched[size] for size in trained if size in searched}
+    )
+    text += reconstructions.errors_by_length(of_chosen)
     text.append(trainings.how_trained(config))
-    rows = [["hidden units", "test error a pixel", "PCA", "ratio"]] + [
+    rows = [["hidden units", "validation error", "test error", "PCA, test", "ratio"]] + [
         [
-            str(size),
+            f"{size}{' (chosen)' if size == hidden and not none else ''}",
+            fixed(searched[size]["val_mse"] if size in searched else None, 5),
             fixed(row["test_mse"], 5),
             fixed(row["pca_test_mse"], 5),
             fixed(row["ratio_to_pca"], 2),
@@ -169,52 +177,6 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
             "lengths": len(of_chosen) > 1,
         },
     }
-
-
-def _errors_by_size(errors: dict[int, float]) -> list[str]:
-    """Whether each larger autoencoder does better. errors: hidden units → error, ascending."""
-    if len(errors) < 2:
-        return []
-    if all(b < a for a, b in pairwise(errors.values())):
-        smallest, *_, largest = errors
-        share = 100 * errors[largest] / errors[smallest]
-        return [
-            f"Each larger autoencoder reconstructs better: the code of {largest} numbers an image "
-            f"leaves {share:.0f} % of the error of that of {smallest}."
-        ]
-    best = min(errors, key=lambda size: errors[size])
-    return [f"The error does not fall all the way: it is smallest at {best} units."]
-
-
-def _beside_pca(by_size: dict[int, Numbers]) -> str:
-    text = (
-        "Principal component analysis with as many components is the best that a linear code can "
-        "do on the training images."
-    )
-    better = [n for n, row in by_size.items() if row["test_mse"] < row["pca_test_mse"]]
-    worse = [n for n in by_size if n not in better]
-    if better:
-        text += f" With {listed(better)} hidden units the autoencoder is better than that"
-        return text + (f", with {listed(worse)} it is worse." if worse else ".")
-    return text + (f" With {listed(worse)} hidden units it is worse." if worse else "")
-
-
-def _errors_by_length(rows: list[Numbers]) -> list[str]:
-    """What more iterations gave. rows: of one size, by iterations."""
-    if len(rows) < 2:
-        return []
-    first, *_, last = rows
-    more = (
-        "more iterations still help."
-        if last["val_mse"] == min(row["val_mse"] for row in rows)
-        else "the longest training is not the best on validation images."
-    )
-    return [
-        f"From {first['iterations']:,} to {last['iterations']:,} iterations the validation error "
-        f"goes from {fixed(first['val_mse'], 5)} to {fixed(last['val_mse'], 5)} a pixel, the "
-        f"training error from {fixed(first['train_mse'], 5)} to {fixed(last['train_mse'], 5)}: "
-        f"{more}"
-    ]
 
 
 def ex5(numbers: Numbers, config: Numbers) -> Content:
@@ -296,7 +258,13 @@ def _choice_of_size(sizes: list[int], chosen: int, accuracies: list[Numbers]) ->
         if as_good
         else f"All others are below it by more than chance, {how}."
     )
-    return " ".join([text, *trainings.largest_tried(chosen, sizes)])
+    last = trainings.largest_tried(
+        chosen,
+        sizes,
+        "the validation accuracy",
+        {size: percent(entry) for size, entry in zip(sizes, accuracies, strict=True)},
+    )
+    return " ".join([text, *last])
 
 
 def _overfitting(sizes: list[int], train: list[Numbers], validation: list[Numbers]) -> str:
@@ -331,7 +299,15 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
          scientific(mcnemar[h]["p_value"])]
         for h in sorted(features)
     ]  # fmt: skip
-    text = [*numbers["discussion"], *trainings.largest_tried(chosen, sorted(features))]
+    text = [
+        *numbers["discussion"],
+        *trainings.largest_tried(
+            chosen,
+            sorted(features),
+            "the validation accuracy",
+            {h: f"{100 * mean:.2f} %" for h, mean in validation.items()},
+        ),
+    ]
     check = numbers["gradient_check"]
     how = trainings.how_trained(config)
     return {
@@ -424,11 +400,6 @@ def _chosen_by(config: Numbers) -> str:
 
 
 CONTENT = {"ex1": ex1, "ex2": ex2, "ex3": ex3, "ex4": ex4, "ex5": ex5, "ex6": ex6, "ex7": ex7}
-
-
-def _is_known(row: Numbers) -> bool:
-    """Whether training left numbers rather than NaN."""
-    return row["val_mse"] is not None and row["train_mse"] is not None
 
 
 def _without_folder(source: str) -> str:

@@ -88,11 +88,19 @@ def not_told_apart(one: Numbers, other: Numbers) -> bool:
     return abs(sum(differences) / len(differences)) <= half_width(differences)
 
 
-def largest_tried(chosen: int, sizes: list[int]) -> list[str]:
-    """What must be said of a choice at the end of what was tried. sizes: ascending."""
+def largest_tried(chosen: int, sizes: list[int], what: str, by_size: dict[int, str]) -> list[str]:
+    """What must be said of a choice at the end of what was tried. sizes: ascending.
+
+    what: the choice was made by; by_size: its value at each size that has one.
+    """
     if chosen != sizes[-1] or len(sizes) < 2:
         return []
-    return [f"{chosen} is the largest number that was tried: more might do better still."]
+    text = f"{chosen} is the largest number that was tried"
+    before = [size for size in sizes[:-1] if size in by_size]
+    if not before or chosen not in by_size:
+        return [f"{text}."]
+    last = before[-1]
+    return [f"{text}: from {last} to it {what} went from {by_size[last]} to {by_size[chosen]}."]
 
 
 def bias_and_variance(bias: list[float], variance: list[float], sizes: list[int]) -> str:

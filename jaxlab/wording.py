@@ -1,5 +1,6 @@
 """Numbers and lists as a reader wants them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,11 @@ def scientific(value: float | None) -> str:
 def power_of_ten(exponent: int) -> str:
     """'10⁻³'."""
     return f"10{str(exponent).translate(_RAISED)}"
+
+
+def power_of_two(value: float) -> str:
+    """'2⁻¹¹' of 0.00048828125."""
+    return f"2{str(round(math.log2(value))).translate(_RAISED)}"
 
 
 def fixed(value: float | None, digits: int) -> str:

@@ -330,7 +330,13 @@ def numbers_of(lab, name):
 
 def test_a_wrong_gradient_is_called_wrong(lab):
     numbers, config = numbers_of(lab, "ex1")
-    assert "right, in every block" in " ".join(content.ex1(numbers, config)["text"]["discussion"])
+    said = " ".join(content.ex1(numbers, config)["text"]["discussion"])
+    assert "is correct, in every block" in said
+    numbers_3, config_3 = numbers_of(lab, "ex3")
+    text = content.ex3(numbers_3, config_3)["text"]
+    assert text["small"][-1].endswith("is correct, in every block.")
+    assert text["digits"][-1].endswith("is correct at the coordinates checked, in every block.")
+    assert "of order 2.0" in text["digits"][0]
     numbers["blocks"]["W2"]["ok"] = False
     numbers |= {"diff_autograd": 0.3, "diff_finite_difference": 0.3, "taylor_order": 1.1}
     said = content.ex1(numbers, config)
@@ -338,7 +344,7 @@ def test_a_wrong_gradient_is_called_wrong(lab):
     assert "the gradient of W2 is WRONG" in text
     assert "not below" in text
     assert "agree to rounding" not in text
-    assert "for a right gradient the order is 2" in text
+    assert "for a correct gradient the order is 2" in text
     assert "WRONG: W2" in said["answer"]
 
 
@@ -492,6 +498,13 @@ def test_an_autoencoder_that_fits_better_and_generalises_worse_than_pca_overfits
     assert "overfitting" not in said
     assert "has not reached what a linear code can do" in said
     assert reconstructions.beside_pca({}) == []
+
+
+def test_longer_training_does_no_harm_only_where_validation_accuracy_does_not_fall():
+    said = trainings.end_of_curve({"mean": 0.97}, 0.972)
+    assert "does not fall while training (its highest is 97.20 %, at the end it is 97.00 %)" in said
+    said = trainings.end_of_curve({"mean": 0.95}, 0.972)
+    assert "from its highest, 97.20 %, by 2.20 points" in said
 
 
 def test_of_the_largest_size_the_last_gain_is_told():

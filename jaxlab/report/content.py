@@ -15,9 +15,20 @@ import re
 from pathlib import Path
 from typing import Any
 
+from jaxlab.gradcheck.numerical import STEP
 from jaxlab.report import gradient_checks, reconstructions, trainings
 from jaxlab.report.trainings import PARTS
-from jaxlab.wording import counted, duration, fixed, interval, kind, listed, percent, scientific
+from jaxlab.wording import (
+    counted,
+    duration,
+    fixed,
+    interval,
+    kind,
+    listed,
+    percent,
+    power_of_two,
+    scientific,
+)
 
 Numbers = dict[str, Any]
 Content = dict[str, Any]
@@ -36,6 +47,7 @@ def ex1(numbers: Numbers, config: Numbers) -> Content:
             "network": "-".join(map(str, sizes)),
             "examples": f"{config['examples']:,}",
             "where": gradient_checks.where_it_looked(numbers),
+            "step": power_of_two(STEP),
             "diff": scientific(numbers["diff_finite_difference"]),
         },
     }
@@ -54,10 +66,11 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
         + (
             ": there is hardly any overfitting."
             if gap < 0.5
-            else ", which the network has not seen: that much is overfitting."
+            else f": a generalisation gap of {gap:.2f} points."
             if train["ci95"][0] > test["ci95"][1]
             else ", by no more than their intervals allow for."
         ),
+        trainings.end_of_curve(entries["val"], numbers["highest_val_accuracy"]),
         *trainings.most_confused(numbers["confusion"], several),
     ]
     if len(test["per_seed"]) > 1:
@@ -98,8 +111,8 @@ def ex3(numbers: Numbers, config: Numbers) -> Content:
             "digits": gradient_checks.blocks_table(digits),
         },
         "text": {
-            "small": gradient_checks.discussion(numbers),
-            "digits": gradient_checks.discussion(digits),
+            "small": gradient_checks.in_short(numbers),
+            "digits": gradient_checks.in_short(digits),
         },
         "values": {
             "images": trainings.images_used(numbers, config),
@@ -315,7 +328,7 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
         f"{percent(features[chosen])} (McNemar's\u00a0p\u00a0=\u00a0"
         f"{scientific(numbers['p_value'])})",
         "tables": {"accuracies": rows, "blocks": gradient_checks.blocks_table(check)},
-        "text": {"discussion": text, "check": gradient_checks.discussion(check)},
+        "text": {"discussion": text, "check": gradient_checks.in_short(check)},
         "values": {
             "images": trainings.images_used(numbers, config),
             "sizes": listed(sorted(features)),

@@ -59,6 +59,20 @@ def with_interval(entry: Numbers) -> str:
     return f"{100 * entry['mean']:.2f} ± {50 * (high - low):.2f}"
 
 
+def end_of_curve(validation: Numbers, highest: float) -> str:
+    """Whether training was too long. highest: of the validation accuracies while training."""
+    fall = 100 * (highest - validation["mean"])
+    if fall < 0.5:
+        return (
+            f"Validation accuracy does not fall while training (its highest is {100 * highest:.2f} "
+            f"%, at the end it is {percent(validation)}): longer training does no harm here."
+        )
+    return (
+        f"Validation accuracy falls from its highest, {100 * highest:.2f} %, by {fall:.2f} points "
+        "to the end of training: shorter training would do better."
+    )
+
+
 def most_confused(confusion: list[list[int]], several: bool) -> list[str]:
     """The most frequent mistake, in a sentence; nothing where there is none."""
     mistakes = [

@@ -45,7 +45,10 @@ def interval(entry: dict[str, Any]) -> str:
 
 def kind(entry: dict[str, Any]) -> str:
     """What its interval is: over seeds on the same images, or of one network over images."""
-    return f"95 % interval over {'seeds' if len(entry['per_seed']) > 1 else 'images'}"
+    networks = len(entry["per_seed"])
+    if networks == 2:
+        return "range of 2 networks"
+    return f"95 % interval over {'seeds' if networks > 1 else 'images'}"
 
 
 def accuracy(entry: dict[str, Any]) -> str:

@@ -138,6 +138,9 @@ def test_some_exercises_alone(jaxlab, lab):
     assert "5Biasandvariance" in text
     assert "3Anautoencoder" not in text
     assert text.count("notinthisreport") == 9
+    # What is not shown is not spoken of as if it were.
+    assert "referencemethods" not in text[: text.index("Answersataglance")]
+    assert "isintheappendix(page" in text
 
 
 def test_a_smoke_run_does_not_count_as_a_result(jaxlab, lab):
@@ -146,6 +149,19 @@ def test_a_smoke_run_does_not_count_as_a_result(jaxlab, lab):
     assert json.loads((lab / "ex1" / "result.json").read_text())["quick"] is False
     # The other way round it does: what was run in full is not thrown away.
     assert "kept from before: exercise 1" in jaxlab("report", "--quick", "--only", "1").stdout
+
+
+def test_a_smoke_run_is_marked_only_where_quick_changes_something(lab):
+    assert command.exercise._load("ex1").QUICK == command.exercise._load("ex1").Config()
+    data = document.gather(lab, ALL)
+    assert data["exercises"]["ex1"]["marks"] == []
+    assert "exercises 2, 3, 4, 5, 6 and 7." in data["marks"][0]
+    assert "smoke run" in data["exercises"]["ex2"]["marks"][0]
+    # Networks of few units, dozens of which cannot answer each digit, are told in one sentence.
+    marks = data["exercises"]["ex5"]["marks"]
+    assert len(marks) <= 3
+    assert re.match(r"\d+ of 40 networks never answer some digit", marks[-1])
+    assert marks[-1].endswith("train longer.")
 
 
 def test_results_of_different_runs_are_marked(lab):
@@ -282,8 +298,8 @@ def test_kept_results_of_other_options_are_marked(jaxlab, lab):
     ):
         assert words(mark) in words(told)
     pages = words("".join(page.extract_text() for page in PdfReader(lab / "lab3.pdf").pages))
-    assert words("kept from a run with --seed 0: --seed 7 does not count") in pages
-    # Without hyphens, at which lines break.
+    # Without hyphens, at which lines break, and which are one glyph with the soft hyphen.
+    assert words("kept from a run with seed 0: seed 7 does not count") in pages.replace("-", "")
     assert "datadigits.matmnistdir=mnist" in pages.replace("-", "")
     assert "somewhere" not in pages
     assert "jaxlab ex2 --out runs --quick --seed 7 --data /somewhere/digits.mat" in done.stderr
@@ -366,12 +382,12 @@ def test_bias_and_variance_are_told_as_they_are(lab, variance, says):
         ]
         for part in ("train", "val", "test")
     }
-    numbers = {"hidden_units": [10, 20, 30], "chosen": 30, "bias_squared": [0.3, 0.2, 0.15],
+    numbers |= {"hidden_units": [10, 20, 30], "chosen": 30, "bias_squared": [0.3, 0.2, 0.15],
                "variance": variance, **entries}  # fmt: skip
     text = " ".join(content.ex5(numbers, config)["text"]["discussion"])
     assert says in text
     assert "30 is the largest number that was tried" in text
-    assert "All others are below it by more than chance" in text
+    assert "All others are significantly below it" in text
     assert "Bias² falls with every larger size" in text
     numbers |= {"chosen": 20, "bias_squared": [0.2, 0.1, 0.15]}
     text = " ".join(content.ex5(numbers, config)["text"]["discussion"])
@@ -422,14 +438,20 @@ def test_sizes_are_told_apart_seed_by_seed(lab, others, told_apart):
     numbers |= {"hidden_units": [10, 20], "chosen": 20, "bias_squared": [0.2, 0.1],
                 "variance": [0.1, 0.2]}  # fmt: skip
     said = " ".join(content.ex5(numbers, config | {"networks": 3})["text"]["discussion"])
-    assert ("All others are below it" in said) == told_apart
-    assert ("10 hidden units are not to be told" in said) != told_apart
+    assert ("All others are significantly below it" in said) == told_apart
+    assert ("10 hidden units are not significantly different" in said) != told_apart
+    two = {name: [statistics.over_seeds(e["per_seed"][:2], 1000) for e in rows]
+           for name, rows in numbers.items() if name.endswith("accuracy")}  # fmt: skip
+    said = content.ex5(numbers | two, config | {"networks": 2})
+    assert "Two networks of each size are too few to test" in said["text"]["discussion"][0]
+    assert said["tables"]["sizes"][2][1] == "92.15 (91.10 to 93.20)"
+    assert said["values"]["kind"] == "range of 2 networks"
 
 
 def test_of_a_single_size_nothing_is_compared(lab):
     numbers, config = numbers_of(lab, "ex5")
-    one = {name: rows[:1] for name, rows in numbers.items() if name != "chosen"}
-    said = content.ex5(one | {"chosen": one["hidden_units"][0]}, config)
+    one = {name: rows[:1] for name, rows in numbers.items() if isinstance(rows, list)}
+    said = content.ex5(numbers | one | {"chosen": one["hidden_units"][0]}, config)
     *sentences, _how_trained = said["text"]["discussion"]
     text = " ".join(sentences)
     assert "The lab sheet asks for 10 sizes: only 1 tried" in text
@@ -439,7 +461,7 @@ def test_of_a_single_size_nothing_is_compared(lab):
 
 
 def test_an_interval_that_is_not_symmetric_is_told_by_its_ends():
-    half_right = {"mean": 0.5, "ci95": [0.49, 0.51]}
+    half_right = {"mean": 0.5, "ci95": [0.49, 0.51], "per_seed": [0.5]}
     assert trainings.with_interval(half_right) == "50.00 ± 1.00"
     of_one = statistics.over_seeds([0.995], 2_000)
     assert trainings.with_interval(of_one) == f"99.50 ({wording.interval(of_one)})"
@@ -450,7 +472,7 @@ def test_an_interval_that_is_not_symmetric_is_told_by_its_ends():
     assert trainings.interval_in_full(of_three) == said
     assert wording.accuracy(of_three).startswith("99.50 % (95 % interval over seeds 99.2")
     assert "2,000 images is 99.08 to 99.73 %" in trainings.for_new_images(of_three)
-    clipped = statistics.over_seeds([1.0, 0.99], 100)
+    clipped = statistics.over_seeds([1.0, 0.99, 1.0], 100)
     assert trainings.with_interval(clipped).endswith("to 100.00)")
 
 

@@ -31,6 +31,7 @@ from jaxlab.exercises.common import (
 )
 from jaxlab.results import Result
 from jaxlab.sweep import predict_together
+from jaxlab.wording import listed
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,22 @@ def train_all(config: Config, digits: Digits) -> Trained:
             answers_of(seed, rows, "resampled")
             for seed, rows in zip(seeds, resampled, strict=False)
         ]
-    return Trained(sizes, on_whole, on_resampled, problems)
+    return Trained(sizes, on_whole, on_resampled, _merged(problems, runs * len(sizes)))
+
+
+def _merged(problems: list[str], networks: int) -> list[str]:
+    """The problems of so many networks, those that never answer some digit in one sentence.
+
+    Few hidden units cannot do better, and dozens of sentences would hide what else went wrong.
+    """
+    never = [problem for problem in problems if ": never answers " in problem]
+    if len(never) < 2:
+        return problems
+    sizes = sorted({int(problem.split()[0]) for problem in never})
+    return [problem for problem in problems if problem not in never] + [
+        f"{len(never)} of {networks} networks never answer some digit, even to a training image: "
+        f"those have {listed(sizes)} hidden units; use more, or train longer"
+    ]
 
 
 def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
@@ -170,13 +186,14 @@ def _figures(config: Config, numbers: dict[str, Any]) -> dict[str, Any]:
         for name, key in (("training", "train"), ("validation", "val"), ("test", "test"))
     }
     means, intervals = statistics.in_percent(curves)
+    kind = wording.kind(numbers["test_accuracy"][0])
     mark = (chosen, f"chosen: {chosen}")
     return {
         "accuracies": figures.lines(
             sizes, means, xlabel="hidden units", ylabel="accuracy, %",
-            title=f"Mean of {config.networks} networks, 95 % interval over seeds"
+            title=f"Mean of {config.networks} networks, {kind}"
             if config.networks > 1
-            else "One network, Wilson's 95 % interval over images",
+            else f"One network, Wilson's {kind}",
             intervals=intervals, chosen=mark, log="x",
         ),
         "bias_variance": figures.lines(

@@ -80,7 +80,8 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
             f"is random in training; their test accuracies lie between {100 * low:.2f} and "
             f"{100 * high:.2f} %."
         )
-        text.append(trainings.for_new_images(test))
+        if config["networks"] > 2:
+            text.append(trainings.for_new_images(test))
     text.append(trainings.how_trained(config))
     return {
         "answer": ", ".join(f"{name} {percent(entries[part])}" for part, name in PARTS.items()),
@@ -243,6 +244,7 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
             "resamples": config["resamples"],
             "test": percent(test),
             "interval": trainings.interval_in_full(test),
+            "range": config["networks"] == 2,
             "kind": kind(test),
         },
     }
@@ -258,19 +260,23 @@ def _choice_of_size(sizes: list[int], chosen: int, accuracies: list[Numbers]) ->
         for size, entry in zip(sizes, accuracies, strict=True)
         if size != chosen and trainings.not_told_apart(best, entry)
     ]
+    networks = len(best["per_seed"])
     how = "judged by their 95 % intervals"
-    if len(best["per_seed"]) > 1:
+    if networks > 2:
         how = "judged by Student's t of the differences seed by seed, at the 5 % level"
     text = (
         f"Of {len(sizes)} sizes, {chosen} hidden units have the highest mean accuracy on the "
         "validation images. "
     )
-    text += (
-        f"The accuracies with {listed(as_good)} hidden units are not to be told from its own, "
-        f"{how}."
-        if as_good
-        else f"All others are below it by more than chance, {how}."
-    )
+    if networks == 2:
+        text += "Two networks of each size are too few to test whether the others are worse."
+    elif as_good:
+        text += (
+            f"The accuracies with {listed(as_good)} hidden units are not significantly different "
+            f"from it, {how}."
+        )
+    else:
+        text += f"All others are significantly below it, {how}."
     last = trainings.largest_tried(
         chosen,
         sizes,

@@ -159,7 +159,7 @@ def _exercise(name: str, record: dict[str, Any]) -> dict[str, Any]:
         "heading": f"{name[2:]} {record['title']}",
         "title": record["title"],
         "origin": origin,
-        "marks": _marks(record),
+        "marks": _marks(name, record),
         "figures": {figure: f"{name}/{files[0]}" for figure, files in record["figures"].items()},
         "seed": str(config["seed"]),
         "time": duration(record["seconds"]),
@@ -172,12 +172,17 @@ def _exercise(name: str, record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _marks(record: dict[str, Any]) -> list[str]:
+def _is_smoke(name: str, record: dict[str, Any]) -> bool:
+    """Whether its numbers mean nothing: not where --quick changes no setting, as of exercise 1."""
+    return record["quick"] and _unusual(name, record) != ""
+
+
+def _marks(name: str, record: dict[str, Any]) -> list[str]:
     """What a reader must know before believing one exercise's numbers."""
-    marks = record["problems"][:MOST_MARKS]
+    marks = [f"{problem.rstrip('.')}." for problem in record["problems"][:MOST_MARKS]]
     if (more := len(record["problems"]) - MOST_MARKS) > 0:
         marks.append(f"And {counted(more, 'more problem')}, in {record['exercise']}/result.json.")
-    if record["quick"]:
+    if _is_smoke(name, record):
         marks.insert(0, "This is a smoke run (--quick): its numbers mean nothing.")
     return marks
 
@@ -185,7 +190,7 @@ def _marks(record: dict[str, Any]) -> list[str]:
 def _warnings(records: dict[str, dict[str, Any]]) -> list[str]:
     """The same for the first page, in short."""
     found = []
-    if quick := [name[2:] for name, record in records.items() if record["quick"]]:
+    if quick := [name[2:] for name, record in records.items() if _is_smoke(name, record)]:
         found.append(
             f"Smoke runs (--quick), whose numbers mean nothing: exercise{'s' * (len(quick) > 1)} "
             f"{listed(quick)}."
@@ -193,7 +198,7 @@ def _warnings(records: dict[str, dict[str, Any]]) -> list[str]:
     for name, record in records.items():
         if problems := record["problems"]:
             more = f" (and {len(problems) - 1} more, see there)" if len(problems) > 1 else ""
-            found.append(f"Exercise {name[2:]}: {problems[0]}{more}")
+            found.append(f"Exercise {name[2:]}: {problems[0].rstrip('.')}{more}.")
     return found
 
 

@@ -52,9 +52,10 @@ def for_new_images(entry: Numbers) -> str:
 
 
 def with_interval(entry: Numbers) -> str:
-    """'96.90 ± 0.30' in percent; both ends where the mean is not in the middle between them."""
+    """'96.90 ± 0.30' in percent; both ends where the mean is not in the middle between them, and
+    where they are no interval but a range."""
     low, high = entry["ci95"]
-    if abs(low + high - 2 * entry["mean"]) > 1e-6:
+    if len(entry["per_seed"]) == 2 or abs(low + high - 2 * entry["mean"]) > 1e-6:
         return f"{100 * entry['mean']:.2f} ({interval(entry)})"
     return f"{100 * entry['mean']:.2f} ± {50 * (high - low):.2f}"
 
@@ -97,7 +98,7 @@ def most_confused(confusion: list[list[int]], several: bool) -> list[str]:
 def not_told_apart(one: Numbers, other: Numbers) -> bool:
     """Whether accuracies of networks from the same seeds may differ by chance alone."""
     differences = [a - b for a, b in zip(one["per_seed"], other["per_seed"], strict=True)]
-    if len(differences) == 1:
+    if len(differences) < 3:  # too few for Student's t
         return other["ci95"][1] >= one["ci95"][0]
     return abs(sum(differences) / len(differences)) <= half_width(differences)
 

@@ -168,6 +168,7 @@ def _figures(numbers: dict[str, Any]) -> dict[str, Any]:
         [int(hidden) for hidden in numbers["autoencoder_accuracy"]],
         xlabel="hidden units of the autoencoder",
         chosen=(numbers["chosen"], "chosen"),
+        level="raw pixels",
         log="x",
     )
     return {
@@ -178,7 +179,7 @@ def _figures(numbers: dict[str, Any]) -> dict[str, Any]:
             title="Test images, with Wilson's 95 % interval over them",
         ),
         "validation": drawn(
-            validations, ylabel="validation accuracy, %", title="What the choice was made by"
+            validations, ylabel="validation accuracy, %", title="Validation accuracy"
         ),
     }
 

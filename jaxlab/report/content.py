@@ -35,6 +35,8 @@ Content = dict[str, Any]
 
 # How many numbers of hidden units exercise 5 asks for.
 ASKED = 10
+# Of the test images that a network gets wrong, in a figure.
+MOST_SHOWN = 40
 
 
 def ex1(numbers: Numbers, config: Numbers) -> Content:
@@ -94,6 +96,7 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
             "starts": "different random starts" if several else "a random start",
             "bands": "; bands span the networks" if several else "",
             "shown": numbers["shown_network"],
+            "which": _first_of(numbers["confusion"]),
             "train": percent(entries["train"]),
             "val": percent(entries["val"]),
             "test": percent(test),
@@ -384,6 +387,7 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "train_seconds": duration(numbers["train_seconds"]),
             "compile_seconds": duration(numbers["compile_seconds"]),
             "wrong": f"{round((1 - test['mean']) * test['examples']):,}",
+            "which": _first_of(numbers["confusion"]),
         },
     }
 
@@ -402,6 +406,14 @@ def _layers_table(layers: list[Numbers]) -> list[list[str]]:
              f"{channels} × {height} × {width}", parameters]
         )  # fmt: skip
     return rows
+
+
+def _first_of(confusion: list[list[int]]) -> str:
+    """Which of its mistakes a figure of misclassified images shows."""
+    wrong = sum(map(sum, confusion)) - sum(row[digit] for digit, row in enumerate(confusion))
+    if wrong <= MOST_SHOWN:
+        return f"All {wrong:,} test images" if wrong > 1 else "The test images"
+    return f"The first {MOST_SHOWN} of the {wrong:,} test images"
 
 
 def _chosen_by(config: Numbers) -> str:

@@ -189,7 +189,7 @@ def _figures(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
                 "PCA": [row["pca_val_mse"] for row in first],
             },
             xlabel="hidden units (PCA: components)",
-            ylabel="squared error a pixel, validation images",
+            ylabel="squared error per pixel, validation images",
             chosen=(hidden, "chosen"),
             log="xy",
         ),
@@ -200,7 +200,7 @@ def _figures(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
                 "validation images": [row["val_mse"] for row in of_chosen],
             },
             xlabel="iterations (updates of the parameters)",
-            ylabel="squared error a pixel",
+            ylabel="squared error per pixel",
             title=f"{hidden} hidden units",
             chosen=(found.best["iterations"], "chosen"),
             log="x",
@@ -213,7 +213,7 @@ def _summary(numbers: dict[str, Any]) -> list[tuple[str, str]]:
         ("chosen", f"{numbers['hidden_units']} hidden units, {numbers['iterations']:,} iterations"),
         (
             "test error",
-            f"{numbers['test_mse']:.5f} a pixel, {_beside_pca(numbers)} (PCA "
+            f"{numbers['test_mse']:.5f} per pixel, {_beside_pca(numbers)} (PCA "
             f"{numbers['pca_test_mse']:.5f}; {numbers['examples']:,} images)",
         ),
         *(

@@ -97,12 +97,21 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
             "bands": "; bands span the networks" if several else "",
             "shown": numbers["shown_network"],
             "which": _first_of(numbers["confusion"]),
+            "curve": _curve(numbers["images"]),
             "train": percent(entries["train"]),
             "val": percent(entries["val"]),
             "test": percent(test),
             "test_interval": trainings.interval_in_full(test),
         },
     }
+
+
+def _curve(images: Numbers) -> str:
+    """How many training images the learning curve is over: `train_one` of exercise 2."""
+    shown = min(images["train"], images["validation"])
+    if shown == images["train"]:
+        return "The training curve uses all training images."
+    return f"The training curve uses {shown:,} training images; the table above has all."
 
 
 def ex3(numbers: Numbers, config: Numbers) -> Content:
@@ -179,7 +188,7 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
         "answer": "none can be chosen: training diverged"
         if none
         else f"{hidden} hidden units, {iterations:,} iterations; test error "
-        f"{fixed(numbers['test_mse'], 5)} a pixel (PCA {fixed(numbers['pca_test_mse'], 5)})",
+        f"{fixed(numbers['test_mse'], 5)} per pixel (PCA {fixed(numbers['pca_test_mse'], 5)})",
         "tables": {"sizes": rows},
         "text": {"discussion": text},
         "values": {

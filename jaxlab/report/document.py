@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,7 +17,7 @@ from jaxlab.wording import counted, duration, listed
 
 TEMPLATE = Path(__file__).parent / "typst"
 QUESTIONS = {
-    "ex1": "Is the hand-written gradient right: which diff value?",
+    "ex1": "Is the hand-written gradient correct: which diff value?",
     "ex2": "Which accuracy on the training, validation and test images?",
     "ex3": "The autoencoder: which gradient difference?",
     "ex4": "How many hidden units and iterations for good reconstructions?",
@@ -154,12 +155,12 @@ def _exercise(name: str, record: dict[str, Any]) -> dict[str, Any]:
             f"it is of another version of jaxlab, or was edited; run jaxlab {name} again"
         ) from error
     return {
-        **content,
+        **_typeset(content),
         "question": QUESTIONS[name],
         "heading": f"{name[2:]} {record['title']}",
         "title": record["title"],
         "origin": origin,
-        "marks": _marks(name, record),
+        "marks": _typeset(_marks(name, record)),
         "figures": {figure: f"{name}/{files[0]}" for figure, files in record["figures"].items()},
         "seed": str(config["seed"]),
         "time": duration(record["seconds"]),
@@ -170,6 +171,21 @@ def _exercise(name: str, record: dict[str, Any]) -> dict[str, Any]:
             if value is not None and key not in PATHS | UNUSED.get(config.get("method"), set())
         ],
     }
+
+
+def _typeset(value: Any) -> Any:
+    """With curly apostrophes, as typst sets its own, and no line that ends or starts amid a number.
+
+    A line that began with the last number of a sentence, as in "2. So", would look like a list.
+    """
+    if isinstance(value, str):
+        kept = r"(?<=\d) (?=[%×])|(?<=×) (?=\d)| (?=\d+\.(?: |$))"
+        return re.sub(kept, "\u00a0", value.replace("'", "’"))
+    if isinstance(value, list):
+        return [_typeset(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _typeset(part) for key, part in value.items()}
+    return value
 
 
 def _is_smoke(name: str, record: dict[str, Any]) -> bool:

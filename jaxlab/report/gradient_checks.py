@@ -39,7 +39,7 @@ def blocks_table(check: Numbers) -> list[list[str]]:
                     for who in ("finite_difference", "complex_step", "autograd")
                 ),
                 fixed(block["taylor_order"], 4),
-                "right" if block["ok"] else "WRONG",
+                "correct" if block["ok"] else "WRONG",
             ]
         )
     return rows

@@ -17,7 +17,9 @@ def images_used(numbers: Numbers, config: Numbers) -> str:
     report that is handed in does not say where its author keeps files."""
     images, file = numbers["images"], config["data"]
     source = images["source"]
-    if file is not None:
+    if file is None:
+        source += " (LeCun et al. 1998)"
+    else:
         source = source.replace(file, Path(file).name)
     return (
         f"Images: {source}. {images['train']:,} of them are the training set, "
@@ -182,7 +184,8 @@ def how_trained(config: Numbers) -> str:
         return f"Trained on all images at once by L-BFGS, at most {most}."
     shift = config.get("shift", 0)
     moved = (
-        f" Each training image is moved by up to {counted(shift, 'pixel')} at random."
+        f" Each training image is moved by up to {counted(shift, 'pixel')} at random "
+        "(Simard et al. 2003)."
         if shift
         else ""
     )
@@ -204,4 +207,6 @@ def how_changed(config: Numbers) -> str:
     if not last:
         return "They are used as they are, without random changes."
     what = f"{', '.join(others)} and {last}" if others else last
-    return f"Each of them is {what} a little at random each time that it is used."
+    return (
+        f"Each of them is {what} a little at random each time that it is used (Simard et al. 2003)."
+    )

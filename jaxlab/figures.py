@@ -226,9 +226,9 @@ def lines(
     colours = (BLUE, RED, GREEN, PURPLE, ORANGE)
     for (name, values), colour, marker in zip(curves.items(), colours, MARKERS, strict=False):
         if name == level:
-            ax.axhline(values[0], color=colour, label=name)
+            ax.plot(x, values, "-", color=colour, label=name)
             if intervals and name in intervals:
-                ax.axhspan(*intervals[name][0], color=colour, alpha=0.15, lw=0)
+                ax.fill_between(x, *np.array(intervals[name]).T, color=colour, alpha=0.15, lw=0)
         elif intervals and name in intervals:
             low, high = np.array(intervals[name]).T
             spread = [np.array(values) - low, high - np.array(values)]

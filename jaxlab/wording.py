@@ -47,7 +47,7 @@ def kind(entry: dict[str, Any]) -> str:
     """What its interval is: over seeds on the same images, or of one network over images."""
     networks = len(entry["per_seed"])
     if networks == 2:
-        return "range of 2 networks"
+        return "range of both networks"
     return f"95 % interval over {'seeds' if networks > 1 else 'images'}"
 
 

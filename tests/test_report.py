@@ -445,7 +445,7 @@ def test_sizes_are_told_apart_seed_by_seed(lab, others, told_apart):
     said = content.ex5(numbers | two, config | {"networks": 2})
     assert "Two networks of each size are too few to test" in said["text"]["discussion"][0]
     assert said["tables"]["sizes"][2][1] == "92.15 (91.10 to 93.20)"
-    assert said["values"]["kind"] == "range of 2 networks"
+    assert said["values"]["kind"] == "range of both networks"
 
 
 def test_of_a_single_size_nothing_is_compared(lab):

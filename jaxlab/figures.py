@@ -103,8 +103,8 @@ def errors_against_step(steps: Numbers, central: Numbers, exact: Numbers, chosen
     _powers_of_ten(ax.xaxis)
     _powers_of_ten(ax.yaxis)
     ax.axvline(chosen, color=GREY, lw=0.8, ls=":")
-    ax.text(chosen * 1.2, 1e-3, "differences use this", color=GREY, fontsize=8)
-    ax.set(xlabel="step h", ylabel="‖g − n‖ / ‖g + n‖", title="What a numerical derivative can see")
+    ax.text(chosen * 1.2, 1e-3, "step used", color=GREY, fontsize=8)
+    ax.set(xlabel="step h", ylabel="‖g − n‖ / ‖g + n‖", title="Error of the numerical derivative")
     ax.legend(loc="center left")
     return figure
 
@@ -186,9 +186,8 @@ def hidden_units(W1: np.ndarray, side: int, what: str = "hidden units") -> Figur
     most_extreme = np.abs(shown).max(axis=1, keepdims=True)
     weights = shown / np.where(most_extreme == 0, 1, most_extreme)
     _mosaic(figure.subplots(), weights.reshape(-1, side, side), COLUMNS, cmap="gray", vmin=-1.0)
-    figure.suptitle(
-        f"Weights of {len(shown)} of {len(W1)} {what}: white excites, black inhibits", fontsize=9
-    )
+    which = f"all {len(W1)}" if len(shown) == len(W1) else f"{len(shown)} of {len(W1)}"
+    figure.suptitle(f"Weights of {which} {what}: white excites, black inhibits", fontsize=9)
     return figure
 
 
@@ -213,15 +212,24 @@ def lines(
     ylabel: str,
     title: str = "",
     intervals: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    level: str | None = None,
     chosen: tuple[float | int, str] | None = None,
     log: str = "",
 ) -> Figure:
-    """Curves over one axis, with 95 % intervals where given and the chosen value marked."""
+    """Curves over one axis, with 95 % intervals where given and the chosen value marked.
+
+    level: of a curve that does not depend on x, drawn as a line without markers, its interval as a
+    band.
+    """
     figure = Figure(figsize=(6, 3.8))
     ax = figure.subplots()
     colours = (BLUE, RED, GREEN, PURPLE, ORANGE)
     for (name, values), colour, marker in zip(curves.items(), colours, MARKERS, strict=False):
-        if intervals and name in intervals:
+        if name == level:
+            ax.plot(x, values, "-", color=colour, label=name)
+            if intervals and name in intervals:
+                ax.fill_between(x, *np.array(intervals[name]).T, color=colour, alpha=0.15, lw=0)
+        elif intervals and name in intervals:
             low, high = np.array(intervals[name]).T
             spread = [np.array(values) - low, high - np.array(values)]
             ax.errorbar(x, values, np.maximum(spread, 0), fmt=f"{marker}-", color=colour, capsize=3,
@@ -334,8 +342,13 @@ def _mosaic(
     side = images.shape[1]
     gap, free = max(round(side / 8), 1), round(above * side)
     height, width = free + side + gap, side + gap
-    corners = [(i // columns * height + free, i % columns * width) for i in range(len(images))]
-    whole = np.full((-(-len(images) // columns) * height - gap, columns * width - gap), np.nan)
+    # A pixel of margin on each side: the outer images have the edges that the inner ones have.
+    corners = [
+        (1 + i // columns * height + free, 1 + i % columns * width) for i in range(len(images))
+    ]
+    whole = np.full(
+        (-(-len(images) // columns) * height - gap + 2, columns * width - gap + 2), np.nan
+    )
     for (top, left), image in zip(corners, images, strict=True):
         whole[top : top + side, left : left + side] = image
     ax.imshow(whole, cmap=cmap, vmin=vmin, vmax=1, interpolation="nearest")

@@ -19,11 +19,14 @@ def over_seeds(accuracies: Sequence[float], examples: int) -> dict[str, Any]:
 
     accuracies: one or more, in [0, 1]. The interval is Student's t over seeds: it says how far
     another set of seeds would move the mean, on the same images. Of a single network it is Wilson's
-    interval over its examples.
+    interval over its examples; of two it is their range, for t with one degree of freedom would
+    take in nearly everything.
     """
     mean, n = float(np.mean(accuracies)), len(accuracies)
     if n == 1:
         low, high = wilson(round(mean * examples), examples)
+    elif n == 2:
+        low, high = float(min(accuracies)), float(max(accuracies))
     else:
         half = half_width(accuracies)
         low, high = max(mean - half, 0.0), min(mean + half, 1.0)

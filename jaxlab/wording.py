@@ -1,5 +1,6 @@
 """Numbers and lists as a reader wants them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,11 @@ def power_of_ten(exponent: int) -> str:
     return f"10{str(exponent).translate(_RAISED)}"
 
 
+def power_of_two(value: float) -> str:
+    """'2⁻¹¹' of 0.00048828125."""
+    return f"2{str(round(math.log2(value))).translate(_RAISED)}"
+
+
 def fixed(value: float | None, digits: int) -> str:
     """With so many digits after the point; a dash where there is no number."""
     return "–" if value is None else f"{value:.{digits}f}"
@@ -37,10 +43,18 @@ def interval(entry: dict[str, Any]) -> str:
     return f"{100 * low:.2f} to {100 * high:.2f}"
 
 
+def kind(entry: dict[str, Any]) -> str:
+    """What its interval is: over seeds on the same images, or of one network over images."""
+    networks = len(entry["per_seed"])
+    if networks == 2:
+        return "range of both networks"
+    return f"95 % interval over {'seeds' if networks > 1 else 'images'}"
+
+
 def accuracy(entry: dict[str, Any]) -> str:
-    """'96.88 % (95 % interval 96.56 to 97.20, 5 networks, 2,000 images)'."""
+    """'96.88 % (95 % interval over seeds 96.56 to 97.20, 5 networks, 2,000 images)'."""
     networks, images = counted(len(entry["per_seed"]), "network"), f"{entry['examples']:,} images"
-    return f"{percent(entry)} (95 % interval {interval(entry)}, {networks}, {images})"
+    return f"{percent(entry)} ({kind(entry)} {interval(entry)}, {networks}, {images})"
 
 
 def listed(words: Sequence[Any]) -> str:

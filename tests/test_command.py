@@ -132,6 +132,12 @@ def check_6(numbers):
     check_accuracy(numbers["raw_accuracy"], 1, 0.7)
     assert str(numbers["chosen"]) in numbers["autoencoder_accuracy"]
     assert 0 <= numbers["p_value"] <= 1
+    assert set(numbers["mcnemar"]) == set(numbers["autoencoder_accuracy"])
+    for size, row in numbers["mcnemar"].items():
+        # The images that only one has right make up the difference of the accuracies.
+        gain = numbers["autoencoder_accuracy"][size]["mean"] - numbers["raw_accuracy"]["mean"]
+        assert row["only_features_right"] - row["only_raw_right"] == pytest.approx(200 * gain)
+    assert numbers["mcnemar"][str(numbers["chosen"])]["p_value"] == numbers["p_value"]
     assert numbers["gradient_check"]["diff_autograd"] < 1e-15
     assert len(numbers["discussion"]) >= 3
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from scipy import ndimage
 
 from jaxlab.convnet import augmentation, convolution
 from jaxlab.convnet.checkpoints import Checkpoints, saved_notes
-from jaxlab.convnet.network import Network, multiplications
+from jaxlab.convnet.network import Network, layers, multiplications
 from jaxlab.convnet.presets import PRESETS
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import STEPS_A_CALL, Trainer
@@ -501,6 +502,28 @@ def test_the_seeds_of_all_networks_must_be_seeds():
 # --- what the exercise says ---
 
 
+@pytest.mark.parametrize(
+    ("resolution", "channels", "outs"),
+    [
+        ("half", (4, 5, 6, 7), [(4, 14, 14), (5, 6, 6), (6, 4, 4), (7, 4, 4), (10,)]),
+        ("full", (2, 3, 4, 5, 6),
+         [(2, 26, 26), (3, 12, 12), (4, 12, 12), (5, 6, 6), (6, 4, 4), (10,)]),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("standard_promotion")
+def test_the_layers_are_told_as_they_are(resolution, channels, outs):
+    rows = layers(channels, resolution)
+    assert [tuple(row["out"]) for row in rows] == outs
+    # A kernel, and a scale and a shift of each channel; weights and biases of the dense layer.
+    taps = 25 if resolution == "half" else 9
+    counts = [taps * channels[0] + 2 * channels[0]]
+    counts += [9 * a * b + 2 * b for a, b in pairwise(channels)]
+    assert [row["parameters"] for row in rows] == [*counts, 10 * 16 * channels[-1] + 10]
+    for row, before in zip(rows[:-1], [(1, 28, 28), *outs], strict=False):
+        side = (before[1] + 2 * row["padding"] - row["kernel"]) // row["stride"] + 1
+        assert row["out"][1] == (side // 2 if row["pooled"] else side)
+
+
 def test_the_discussion_follows_from_the_numbers():
     confusion = np.diag([1000] * 10)
     confusion[4, 9], confusion[4, 4] = 12, 988
@@ -515,6 +538,10 @@ def test_the_discussion_follows_from_the_numbers():
     assert "above Keras' mnist_convnet" in said
     assert "takes 4 for 9 (12 of 1,000)" in said
     assert "no sign of overfitting" in said
+    assert "Its 99.88 % is above Keras'" in said
+    for seen, says in ((0.999, "about as many as of the test images: little"), (1.0, "fitting")):
+        said = " ".join(ex7.discussion(numbers, Recipe(), {"accuracy": [0, seen]}, True))
+        assert says in said
     numbers["test_accuracy"] = {"mean": 0.9, "ci95": [0.89, 0.91], "per_seed": [0.9, 0.9]}
     assert "below Keras'" in " ".join(ex7.discussion(numbers, Recipe(), curve, full_mnist=True))
     assert "Keras" not in " ".join(ex7.discussion(numbers, Recipe(), curve, full_mnist=False))

@@ -61,14 +61,16 @@ def test_exercise_5_shows_bias_and_variance_falling():
     assert numbers["bias_squared"][0] > 2 * numbers["bias_squared"][-1] > 0
     assert numbers["variance"][0] > 2 * numbers["variance"][-1] > 0
     assert numbers["val_accuracy"][-1]["mean"] >= 0.95
+    assert numbers["chosen"] < numbers["hidden_units"][-1]  # the best lies inside what was tried
 
 
 def test_exercise_6_compares_pixels_and_features():
     result = ex6.run(ex6.Config())
     assert result.problems == []
     assert result.numbers["raw_accuracy"]["mean"] >= 0.90
-    chosen = result.numbers["autoencoder_accuracy"][str(result.numbers["chosen"])]
-    assert chosen["mean"] > result.numbers["raw_accuracy"]["mean"]
+    # Which size is chosen, and by how little it differs, changes with the last bits of a machine.
+    assert result.numbers["p_value"] > 0.05
+    assert result.numbers["mcnemar"]["25"]["p_value"] < 1e-4
 
 
 @pytest.mark.skipif(

@@ -13,9 +13,9 @@ from pypdf import PdfReader
 from jaxlab import statistics, wording
 from jaxlab.convnet import checkpoints
 from jaxlab.errors import OptionError, OutputError
-from jaxlab.exercises import ex7, ex7_training
+from jaxlab.exercises import ex6, ex7, ex7_training
 from jaxlab.exercises.ex7_options import plain
-from jaxlab.report import command, content, document, listings, trainings
+from jaxlab.report import command, content, document, listings, reconstructions, trainings
 
 ALL = [f"ex{n}" for n in range(1, 8)]
 
@@ -66,7 +66,7 @@ def test_answers_are_the_numbers_of_the_results(quick_lab, pages):
         assert words(f"{100 * low:.2f} to {100 * high:.2f}") in everything
     for size in numbers["ex5"]["hidden_units"]:
         assert str(size) in everything
-    assert words(f"{numbers['ex4']['test_mse']:.5f} a pixel") in everything
+    assert words(f"{numbers['ex4']['test_mse']:.5f} per pixel") in everything
     diff = numbers["ex1"]["diff_finite_difference"]
     assert words(f"diff {wording.scientific(diff)} to central") in everything
 
@@ -76,7 +76,7 @@ def test_the_checklist_leads_to_the_pages(pages):
     promised = {
         "Code of the cost function": "defcost_and_grad(",
         "The diff value": "‖",
-        "Accuracy on the train, val and test set": "whichaccuracy?",
+        "Accuracy on the train, val and test set": "Answer:accuracy",
         "Code of the autoencoder": "def_check(",
         "Hidden units, iterations, originals and reconstructions": "hiddenunits",
         "The values selected, the plot of the accuracies": "Chosenbythevalidationimages",
@@ -138,6 +138,9 @@ def test_some_exercises_alone(jaxlab, lab):
     assert "5Biasandvariance" in text
     assert "3Anautoencoder" not in text
     assert text.count("notinthisreport") == 9
+    # What is not shown is not spoken of as if it were.
+    assert "referencemethods" not in text[: text.index("Answersataglance")]
+    assert "isintheappendix(page" in text
 
 
 def test_a_smoke_run_does_not_count_as_a_result(jaxlab, lab):
@@ -146,6 +149,19 @@ def test_a_smoke_run_does_not_count_as_a_result(jaxlab, lab):
     assert json.loads((lab / "ex1" / "result.json").read_text())["quick"] is False
     # The other way round it does: what was run in full is not thrown away.
     assert "kept from before: exercise 1" in jaxlab("report", "--quick", "--only", "1").stdout
+
+
+def test_a_smoke_run_is_marked_only_where_quick_changes_something(lab):
+    assert command.exercise._load("ex1").QUICK == command.exercise._load("ex1").Config()
+    data = document.gather(lab, ALL)
+    assert data["exercises"]["ex1"]["marks"] == []
+    assert "exercises 2, 3, 4, 5, 6 and 7." in data["marks"][0]
+    assert "smoke run" in data["exercises"]["ex2"]["marks"][0]
+    # Networks of few units, dozens of which cannot answer each digit, are told in one sentence.
+    marks = data["exercises"]["ex5"]["marks"]
+    assert len(marks) <= 3
+    assert re.match(r"\d+ of 40 networks never answer some digit", marks[-1])
+    assert marks[-1].endswith("train longer.")
 
 
 def test_results_of_different_runs_are_marked(lab):
@@ -282,8 +298,8 @@ def test_kept_results_of_other_options_are_marked(jaxlab, lab):
     ):
         assert words(mark) in words(told)
     pages = words("".join(page.extract_text() for page in PdfReader(lab / "lab3.pdf").pages))
-    assert words("kept from a run with --seed 0: --seed 7 does not count") in pages
-    # Without hyphens, at which lines break.
+    # Without hyphens, at which lines break, and which are one glyph with the soft hyphen.
+    assert words("kept from a run with seed 0: seed 7 does not count") in pages.replace("-", "")
     assert "datadigits.matmnistdir=mnist" in pages.replace("-", "")
     assert "somewhere" not in pages
     assert "jaxlab ex2 --out runs --quick --seed 7 --data /somewhere/digits.mat" in done.stderr
@@ -304,6 +320,22 @@ def test_a_report_does_not_say_where_files_are_kept():
         assert content._without_folder(source) == shown
 
 
+def test_the_images_are_described_and_of_a_file_the_name_alone(quick_lab, pages):
+    said = words("".join(pages))
+    small = "training images, 1,000 of each digit; 1,000 of them used (LeCun et al. 1998). 600"
+    # Exercises 2 to 6.
+    assert said.count(words(small)) == 5
+    assert words("600 of them are the training set, 200 the validation set, 200 the test") in said
+    images = {
+        "source": "50 digits from /home/ada/my.npz",
+        "train": 30,
+        "validation": 10,
+        "test": 10,
+    }
+    used = trainings.images_used({"images": images}, {"data": "/home/ada/my.npz"})
+    assert used.startswith("Images: 50 digits from my.npz. 30 of them are the training set, 10 the")
+
+
 # --- sentences follow from numbers ---
 
 
@@ -314,7 +346,13 @@ def numbers_of(lab, name):
 
 def test_a_wrong_gradient_is_called_wrong(lab):
     numbers, config = numbers_of(lab, "ex1")
-    assert "right, in every block" in " ".join(content.ex1(numbers, config)["text"]["discussion"])
+    said = " ".join(content.ex1(numbers, config)["text"]["discussion"])
+    assert "is correct, in every block" in said
+    numbers_3, config_3 = numbers_of(lab, "ex3")
+    text = content.ex3(numbers_3, config_3)["text"]
+    assert text["small"][-1].endswith("is correct, in every block.")
+    assert text["digits"][-1].endswith("is correct at the coordinates checked, in every block.")
+    assert "of order 2.0" in text["digits"][0]
     numbers["blocks"]["W2"]["ok"] = False
     numbers |= {"diff_autograd": 0.3, "diff_finite_difference": 0.3, "taylor_order": 1.1}
     said = content.ex1(numbers, config)
@@ -322,7 +360,7 @@ def test_a_wrong_gradient_is_called_wrong(lab):
     assert "the gradient of W2 is WRONG" in text
     assert "not below" in text
     assert "agree to rounding" not in text
-    assert "for a right gradient the order is 2" in text
+    assert "for a correct gradient the order is 2" in text
     assert "WRONG: W2" in said["answer"]
 
 
@@ -344,17 +382,48 @@ def test_bias_and_variance_are_told_as_they_are(lab, variance, says):
         ]
         for part in ("train", "val", "test")
     }
-    numbers = {"hidden_units": [10, 20, 30], "chosen": 30, "bias_squared": [0.3, 0.2, 0.15],
+    numbers |= {"hidden_units": [10, 20, 30], "chosen": 30, "bias_squared": [0.3, 0.2, 0.15],
                "variance": variance, **entries}  # fmt: skip
     text = " ".join(content.ex5(numbers, config)["text"]["discussion"])
     assert says in text
     assert "30 is the largest number that was tried" in text
-    assert "All others are below it by more than chance" in text
+    assert "All others are significantly below it" in text
     assert "Bias² falls with every larger size" in text
     numbers |= {"chosen": 20, "bias_squared": [0.2, 0.1, 0.15]}
     text = " ".join(content.ex5(numbers, config)["text"]["discussion"])
     assert "largest number that was tried" not in text
     assert "Bias² is smallest at 20 units" in text
+
+
+@pytest.mark.parametrize(
+    ("bias", "variance", "says"),
+    [
+        ([0.3, 0.1, 0.09], [0.2, 0.05, 0.08], "at 20 units, the balance of the two: from there to "
+         "30 units variance rises by 0.0300, and bias² falls by only 0.0100"),
+        ([0.3, 0.1, 0.12], [0.2, 0.05, 0.08], "bias² rises as well, by 0.0200"),
+        ([0.3, 0.1, 0.2], [0.2, 0.05, 0.01], "from there to 30 units bias² rises by 0.1000."),
+        ([0.3, 0.1, 0.05], [0.2, 0.05, 0.01], "smallest at 30 units, the largest size"),
+        ([0.3, 0.1, 0.05], [0.2, 0.05, 0.01], "larger part at every size, 60 to 83 % of the sum"),
+        ([0.1, 0.1, 0.05], [0.2, 0.05, 0.01], "larger part at 20 and 30 units, variance at the"),
+        ([0.1, 0.1, 0.05], [0.2, 0.2, 0.1], "Variance is the larger part at every size"),
+    ],
+)  # fmt: skip
+def test_where_bias_and_variance_balance(bias, variance, says):
+    assert says in trainings.bias_and_variance(bias, variance, [10, 20, 30])
+
+
+@pytest.mark.parametrize(
+    ("train", "says"),
+    [
+        ([0.5, 0.9, 0.8], "5.00 points below validation at 4 units, furthest at 8, by 30.00 "
+         "points, and 10.00 points above validation at 16 units."),
+        ([0.9, 0.7, 0.8], "35.00 points above validation at 4 units, and 10.00 points above"),
+    ],
+)  # fmt: skip
+def test_where_training_accuracy_is_furthest_above_validation(train, says):
+    validation = [{"mean": mean} for mean in (0.55, 0.6, 0.7)]
+    rows = [{"mean": mean} for mean in train]
+    assert says in content._overfitting([4, 8, 16], rows, validation)
 
 
 @pytest.mark.parametrize(
@@ -369,14 +438,20 @@ def test_sizes_are_told_apart_seed_by_seed(lab, others, told_apart):
     numbers |= {"hidden_units": [10, 20], "chosen": 20, "bias_squared": [0.2, 0.1],
                 "variance": [0.1, 0.2]}  # fmt: skip
     said = " ".join(content.ex5(numbers, config | {"networks": 3})["text"]["discussion"])
-    assert ("All others are below it" in said) == told_apart
-    assert ("10 hidden units are not to be told" in said) != told_apart
+    assert ("All others are significantly below it" in said) == told_apart
+    assert ("10 hidden units are not significantly different" in said) != told_apart
+    two = {name: [statistics.over_seeds(e["per_seed"][:2], 1000) for e in rows]
+           for name, rows in numbers.items() if name.endswith("accuracy")}  # fmt: skip
+    said = content.ex5(numbers | two, config | {"networks": 2})
+    assert "Two networks of each size are too few to test" in said["text"]["discussion"][0]
+    assert said["tables"]["sizes"][2][1] == "92.15 (91.10 to 93.20)"
+    assert said["values"]["kind"] == "range of both networks"
 
 
 def test_of_a_single_size_nothing_is_compared(lab):
     numbers, config = numbers_of(lab, "ex5")
-    one = {name: rows[:1] for name, rows in numbers.items() if name != "chosen"}
-    said = content.ex5(one | {"chosen": one["hidden_units"][0]}, config)
+    one = {name: rows[:1] for name, rows in numbers.items() if isinstance(rows, list)}
+    said = content.ex5(numbers | one | {"chosen": one["hidden_units"][0]}, config)
     *sentences, _how_trained = said["text"]["discussion"]
     text = " ".join(sentences)
     assert "The lab sheet asks for 10 sizes: only 1 tried" in text
@@ -386,13 +461,84 @@ def test_of_a_single_size_nothing_is_compared(lab):
 
 
 def test_an_interval_that_is_not_symmetric_is_told_by_its_ends():
-    half_right = {"mean": 0.5, "ci95": [0.49, 0.51]}
+    half_right = {"mean": 0.5, "ci95": [0.49, 0.51], "per_seed": [0.5]}
     assert trainings.with_interval(half_right) == "50.00 ± 1.00"
     of_one = statistics.over_seeds([0.995], 2_000)
     assert trainings.with_interval(of_one) == f"99.50 ({wording.interval(of_one)})"
     assert wording.interval(of_one) == "99.08 to 99.73"
-    clipped = statistics.over_seeds([1.0, 0.99], 100)
+    assert trainings.interval_in_full(of_one) == "95 % interval over images: 99.08 to 99.73"
+    of_three = statistics.over_seeds([0.994, 0.995, 0.996], 2_000)
+    said = f"95 % interval over seeds, on these 2,000 images: {wording.interval(of_three)}"
+    assert trainings.interval_in_full(of_three) == said
+    assert wording.accuracy(of_three).startswith("99.50 % (95 % interval over seeds 99.2")
+    assert "2,000 images is 99.08 to 99.73 %" in trainings.for_new_images(of_three)
+    clipped = statistics.over_seeds([1.0, 0.99, 1.0], 100)
     assert trainings.with_interval(clipped).endswith("to 100.00)")
+
+
+def softmax_numbers(changes=()):
+    """Of exercise 6: 100 test images, 784 pixels, the sizes 25, 50 and 100."""
+    rows = {"25": (0, 12, 2 / 2**12), "50": (3, 5, 0.7265625), "100": (2, 1, 1.0)}
+    keys = ("only_features_right", "only_raw_right", "p_value")
+    mcnemar = {size: dict(zip(keys, row, strict=True)) for size, row in rows.items()}
+    test = {"25": 0.78, "50": 0.88, "100": 0.91}
+    numbers = {
+        "raw_accuracy": statistics.over_seeds([0.9], 100),
+        "autoencoder_accuracy": {h: statistics.over_seeds([a], 100) for h, a in test.items()},
+        "autoencoder_val_accuracy": {h: {"mean": 0.8 if h == "25" else 0.9} for h in test},
+        "pixels": 784, "chosen": 50, "mcnemar": mcnemar, **mcnemar["50"],
+    }  # fmt: skip
+    return numbers | dict(changes)
+
+
+def test_what_is_certain_of_an_autoencoder_is_kept_from_what_is_not():
+    said = " ".join(ex6.discussion(softmax_numbers()))
+    assert "50 and 100 features tie on the validation images (90.00 %); the smaller was" in said
+    assert "differ by at least this much with probability 0.727 (McNemar)" in said
+    assert "25 features lose 12.00 points against raw pixels (p = 4.9 × 10⁻⁴)" in said
+    assert "With 50 and 100 features no difference can be shown at the 5 % level" in said
+    assert "not useful here: the chosen size has no gain" in said
+    assert "compression: 50 numbers in place of 784" in said
+    lost = softmax_numbers({"chosen": 25, "pixels": 40})
+    said = " ".join(ex6.discussion(lost))
+    assert "does harm here" in said
+    assert "tie" not in said
+    assert "compression" not in said  # 50 numbers are more than 40
+    failed = " ".join(ex6.discussion(softmax_numbers(), failed=2))
+    assert "But 2 of these trainings went wrong" in failed
+    assert "useful" not in failed
+
+
+def test_an_autoencoder_that_fits_better_and_generalises_worse_than_pca_overfits():
+    row = {"train_mse": 0.0006, "pca_train_mse": 0.0013, "test_mse": 0.002, "pca_test_mse": 0.0015}
+    good = row | {"test_mse": 0.001}
+    said = " ".join(reconstructions.beside_pca({16: good, 64: good, 256: row}))
+    assert "better than it with 16 and 64 hidden units" in said
+    assert "With 256 it is worse on the test images (0.00200 against 0.00150), although" in said
+    assert "(0.00060 against 0.00130): that is overfitting." in said
+    said = " ".join(reconstructions.beside_pca({8: row | {"train_mse": 0.0014}}))
+    assert "overfitting" not in said
+    assert "has not reached what a linear code can do" in said
+    assert reconstructions.beside_pca({}) == []
+
+
+def test_longer_training_does_no_harm_only_where_validation_accuracy_does_not_fall():
+    said = trainings.end_of_curve({"mean": 0.97}, 0.972)
+    assert "does not fall while training (its highest is 97.20 %, at the end it is 97.00 %)" in said
+    said = trainings.end_of_curve({"mean": 0.95}, 0.972)
+    assert "from its highest, 97.20 %, by 2.20 points" in said
+
+
+def test_of_the_largest_size_the_last_gain_is_told():
+    errors = {8: "0.3", 16: "0.2", 32: "0.1"}
+    (said,) = trainings.largest_tried(32, [8, 16, 32], "the error", errors)
+    assert said.endswith("largest number that was tried: from 16 to it the error went from 0.2 to "
+                         "0.1.")  # fmt: skip
+    (said,) = trainings.largest_tried(32, [8, 16, 32], "the error", {8: "0.3", 32: "0.1"})
+    assert "from 8 to it" in said
+    (said,) = trainings.largest_tried(32, [8, 32], "the error", {32: "0.1"})
+    assert said == "32 is the largest number that was tried."
+    assert trainings.largest_tried(16, [8, 16, 32], "the error", errors) == []
 
 
 def test_a_large_gradient_check_says_where_it_looked(lab):
@@ -420,6 +566,12 @@ def test_small_mnist_is_known_by_what_served_the_images_not_by_a_name_in_their_s
     own = "the data set in /data/jsmall, NOT MNIST (its sha256 is 0…)"
     assert is_small(numbers)
     assert not is_small(numbers | {"served_by": "folder", "source": own})
+
+
+def test_no_line_breaks_amid_a_number():
+    said = document._typeset({"a": ["leaves 7 % of Keras' 2.7 × 10⁻¹²", 3], "b": "is 2. So 12 go"})
+    assert said == {"a": ["leaves 7\u00a0% of Keras’ 2.7\u00a0×\u00a010⁻¹²", 3],
+                    "b": "is\u00a02. So 12 go"}  # fmt: skip
 
 
 def test_numbers_are_worded_with_sensible_digits():

@@ -19,6 +19,10 @@ def test_interval_over_seeds():
     assert entry["examples"] == 2000
 
 
+def test_two_networks_have_a_range_and_no_interval():
+    assert statistics.over_seeds([0.9, 0.7], 100)["ci95"] == [0.7, 0.9]
+
+
 def test_wilson():
     # Newcombe (1998), table I: 81 of 263 gives 0.2553 to 0.3662.
     assert statistics.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

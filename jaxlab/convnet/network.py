@@ -99,6 +99,50 @@ class Network(nnx.Module):
         return self.W[...] @ a.reshape(-1, a.shape[-1]) + self.b[...][:, None]
 
 
+def layers(channels: Sequence[int], resolution: str = "half") -> list[dict[str, Any]]:
+    """Of each layer of such a network: kernel, stride, padding, pooled, units out, parameters.
+
+    Taken from the network itself; the sizes of its outputs come from tracing it. out: the shape of
+    what a layer makes of one image, (channels, height, width) or (classes,). parameters: with the
+    scales and shifts of batch normalisation.
+    """
+    network = Network(channels, resolution=resolution, seed=0)
+    network.eval()
+    shape: tuple[int, ...] = (SIDE, SIDE, 1)
+    rows = []
+    convolutions: list[Any] = [network.first, *network.blocks]
+    for module in convolutions:
+        first = isinstance(module, First)
+        out = jax.eval_shape(module, jax.ShapeDtypeStruct(shape, jnp.float32)).shape
+        taps = math.isqrt(module.kernel.shape[0])
+        if first:
+            stride, padding = (2, 2) if taps == 5 else (1, 0)  # as convolve_first does
+        else:
+            stride, padding = 1, int(module.padded)
+        rows.append(
+            {
+                "kernel": taps,
+                "stride": stride,
+                "padding": padding,
+                "pooled": not first and module.pool,
+                "out": list(out[:-1]),
+                "parameters": _count(nnx.state(module, nnx.Param)),
+            }
+        )
+        shape = out
+    rows.append(
+        {
+            "kernel": None, "stride": None, "padding": None, "pooled": False, "out": [CLASSES],
+            "parameters": network.W.size + network.b.size,
+        }
+    )  # fmt: skip
+    return rows
+
+
+def _count(state: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(state))
+
+
 def multiplications(channels: Sequence[int], resolution: str = "half") -> int:
     """Of one image's forward pass, counted the ordinary way: pixels × taps × in × out."""
     side, taps = FIRST[resolution]

@@ -44,7 +44,7 @@ class Recipe:
     scale: float = 0.08
     """Their width and height are multiplied by up to e to the power of plus or minus this."""
     shear: float = 0.08
-    """They are slanted by up to so many pixels a pixel."""
+    """They are slanted by up to so many pixels per pixel."""
     shift: float = 1.5
     """They are moved by up to so many pixels."""
 

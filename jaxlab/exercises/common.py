@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -74,6 +74,12 @@ def load(config: DigitsConfig) -> Digits:
     for line in digits.understood:
         terminal.say(line)
     return digits
+
+
+def images_of(digits: Digits) -> dict[str, Any]:
+    """For result.json: where the images come from, and how many each part has."""
+    parts = {"train": digits.train, "validation": digits.validation, "test": digits.test}
+    return {"source": digits.source, **{name: len(part.y) for name, part in parts.items()}}
 
 
 def train(

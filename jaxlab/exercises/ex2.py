@@ -22,6 +22,7 @@ from jaxlab.exercises.common import (
     TrainingConfig,
     accuracy,
     answers,
+    images_of,
     joined,
     load,
     train,
@@ -77,6 +78,8 @@ def run(config: Config) -> Result:
         problems += training_problems(
             name, network.params, x, targets, answer[where["train"]], classifier=True
         )
+    looks = min(len(network.at) for network in trained)
+    curve = np.mean([network.validation[:looks] for network in trained], axis=0)
     # The figures show the network that a user would keep: the best on the validation images.
     best = int(np.argmax(accuracies["val"]))
     answer = given[best][where["test"]].argmax(axis=1)
@@ -85,6 +88,8 @@ def run(config: Config) -> Result:
             f"{name}_accuracy": statistics.over_seeds(accuracies[name], len(part.y))
             for name, part in parts.items()
         },
+        "images": images_of(digits),
+        "highest_val_accuracy": float(curve.max()),
         "shown_network": best + 1,
         "confusion": statistics.confusion(digits.test.y, answer),
     }

@@ -12,7 +12,7 @@ import numpy as np
 from jaxlab import figures, terminal
 from jaxlab.backprop import cost, cost_and_grad
 from jaxlab.errors import OptionError
-from jaxlab.exercises.common import DigitsConfig, load
+from jaxlab.exercises.common import DigitsConfig, images_of, load
 from jaxlab.exercises.ex1 import blocks_of, check_problems, check_summary, n_parameters
 from jaxlab.gradcheck.check import check_gradients, random_params
 from jaxlab.gradcheck.result import GradientCheck
@@ -66,7 +66,11 @@ def run(config: Config) -> Result:
         exercise="ex3",
         title="An autoencoder and its gradient",
         config=config,
-        numbers={**small.numbers(), "digits": {"sizes": digit_sizes, **large.numbers()}},
+        numbers={
+            "images": images_of(digits),
+            **small.numbers(),
+            "digits": {"sizes": digit_sizes, **large.numbers()},
+        },
         figures={
             "differences": figures.differences(
                 {

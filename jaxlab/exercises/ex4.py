@@ -18,6 +18,7 @@ from jaxlab.errors import OptionError
 from jaxlab.exercises.common import (
     TrainingConfig,
     answers,
+    images_of,
     joined,
     load,
     mean_squared_error,
@@ -104,14 +105,18 @@ def search(config: Config, digits: Digits, pca: Components) -> Search:
             if config.method == "adam":
                 updates *= max(len(x) // config.batch_size, 1)
             answer = answers(params, images)
-            of_pca = pca_reconstruction(pca, validation, hidden)
+            of_pca = {
+                name: mean_squared_error(pca_reconstruction(pca, part, hidden), part)
+                for name, part in (("train", x), ("val", validation))
+            }
             rows.append(
                 {
                     "hidden_units": hidden,
                     "iterations": updates,
                     "train_mse": mean_squared_error(answer[where["train"]], x),
                     "val_mse": mean_squared_error(answer[where["val"]], validation),
-                    "pca_val_mse": mean_squared_error(of_pca, validation),
+                    "pca_train_mse": of_pca["train"],
+                    "pca_val_mse": of_pca["val"],
                 }
             )
             name += f", {updates:,} iterations"
@@ -152,6 +157,7 @@ def evaluate(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
         "iterations": found.best["iterations"],
         **compared(found.params, hidden),
         "examples": len(test),
+        "images": images_of(digits),
         "search": found.rows,
         "by_hidden_units": {
             str(size): compared(params, size) for size, params in found.by_size.items()
@@ -183,7 +189,7 @@ def _figures(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
                 "PCA": [row["pca_val_mse"] for row in first],
             },
             xlabel="hidden units (PCA: components)",
-            ylabel="squared error a pixel, validation images",
+            ylabel="squared error per pixel, validation images",
             chosen=(hidden, "chosen"),
             log="xy",
         ),
@@ -194,7 +200,7 @@ def _figures(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
                 "validation images": [row["val_mse"] for row in of_chosen],
             },
             xlabel="iterations (updates of the parameters)",
-            ylabel="squared error a pixel",
+            ylabel="squared error per pixel",
             title=f"{hidden} hidden units",
             chosen=(found.best["iterations"], "chosen"),
             log="x",
@@ -207,7 +213,7 @@ def _summary(numbers: dict[str, Any]) -> list[tuple[str, str]]:
         ("chosen", f"{numbers['hidden_units']} hidden units, {numbers['iterations']:,} iterations"),
         (
             "test error",
-            f"{numbers['test_mse']:.5f} a pixel, {_beside_pca(numbers)} (PCA "
+            f"{numbers['test_mse']:.5f} per pixel, {_beside_pca(numbers)} (PCA "
             f"{numbers['pca_test_mse']:.5f}; {numbers['examples']:,} images)",
         ),
         *(

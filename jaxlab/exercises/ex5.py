@@ -23,6 +23,7 @@ from jaxlab.errors import OptionError, ShapeError
 from jaxlab.exercises.common import (
     TrainingConfig,
     accuracy,
+    images_of,
     joined,
     load,
     train_together,
@@ -30,17 +31,18 @@ from jaxlab.exercises.common import (
 )
 from jaxlab.results import Result
 from jaxlab.sweep import predict_together
+from jaxlab.wording import listed
 
 
 @dataclass(frozen=True)
 class Config(TrainingConfig):
     """Exercise 5: bias and variance against the number of hidden units."""
 
-    hidden: tuple[int, ...] = (4, 6, 10, 16, 25, 40, 65, 110, 180, 300)
+    hidden: tuple[int, ...] = (4, 8, 16, 32, 64, 100, 180, 300, 500, 800)
     """Numbers of hidden units to try."""
     networks: int = 5
     """How many networks of each size to train on the whole training set."""
-    resamples: int = 8
+    resamples: int = 6
     """How many more of each size to train, each on a resampled training set."""
     learning_rate: float = 0.01
     epochs: int = 30
@@ -128,7 +130,22 @@ def train_all(config: Config, digits: Digits) -> Trained:
             answers_of(seed, rows, "resampled")
             for seed, rows in zip(seeds, resampled, strict=False)
         ]
-    return Trained(sizes, on_whole, on_resampled, problems)
+    return Trained(sizes, on_whole, on_resampled, _merged(problems, runs * len(sizes)))
+
+
+def _merged(problems: list[str], networks: int) -> list[str]:
+    """The problems of so many networks, those that never answer some digit in one sentence.
+
+    Few hidden units cannot do better, and dozens of sentences would hide what else went wrong.
+    """
+    never = [problem for problem in problems if ": never answers " in problem]
+    if len(never) < 2:
+        return problems
+    sizes = sorted({int(problem.split()[0]) for problem in never})
+    return [problem for problem in problems if problem not in never] + [
+        f"{len(never)} of {networks} networks never answer some digit, even to a training image: "
+        f"those have {listed(sizes)} hidden units; use more, or train longer"
+    ]
 
 
 def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
@@ -152,6 +169,7 @@ def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
     sound = [np.isfinite(given).all() for given in zip(*trained.on_whole, strict=True)]
     judged = [entry["mean"] * ok for entry, ok in zip(accuracies["val"], sound, strict=True)]
     return {
+        "images": images_of(digits),
         "hidden_units": trained.sizes,
         **{f"{name}_accuracy": values for name, values in accuracies.items()},
         "bias_squared": bias_squared,
@@ -168,13 +186,14 @@ def _figures(config: Config, numbers: dict[str, Any]) -> dict[str, Any]:
         for name, key in (("training", "train"), ("validation", "val"), ("test", "test"))
     }
     means, intervals = statistics.in_percent(curves)
+    kind = wording.kind(numbers["test_accuracy"][0])
     mark = (chosen, f"chosen: {chosen}")
     return {
         "accuracies": figures.lines(
             sizes, means, xlabel="hidden units", ylabel="accuracy, %",
-            title=f"Mean and 95 % interval of {config.networks} networks"
+            title=f"Mean of {config.networks} networks, {kind}"
             if config.networks > 1
-            else "One network, Wilson's 95 % interval",
+            else f"One network, Wilson's {kind}",
             intervals=intervals, chosen=mark, log="x",
         ),
         "bias_variance": figures.lines(

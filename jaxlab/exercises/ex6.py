@@ -22,6 +22,7 @@ from jaxlab.exercises.common import (
     TrainingConfig,
     accuracy,
     answers,
+    images_of,
     joined,
     load,
     train_autoencoder,
@@ -33,6 +34,9 @@ from jaxlab.gradcheck.result import GradientCheck
 from jaxlab.losses import cross_entropy
 from jaxlab.optimize import minimize
 from jaxlab.results import Result
+
+# Of McNemar's test.
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,15 @@ def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
     raw, by_size = trained.raw, trained.by_size
     chosen = max(by_size, key=lambda hidden: by_size[hidden].val_accuracy)
     truth, validation = digits.test.y, len(digits.validation.y)
-    only_features, only_raw, p_value = statistics.mcnemar(
-        by_size[chosen].answer == truth, raw.answer == truth
-    )
+    names = ("only_features_right", "only_raw_right", "p_value")
+    mcnemar = {
+        str(hidden): dict(
+            zip(names, statistics.mcnemar(one.answer == truth, raw.answer == truth), strict=True)
+        )
+        for hidden, one in by_size.items()
+    }
     return {
+        "images": images_of(digits),
         "raw_accuracy": _accuracy(raw.answer, truth),
         "autoencoder_accuracy": {
             str(hidden): _accuracy(one.answer, truth) for hidden, one in by_size.items()
@@ -137,10 +146,10 @@ def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:
             for hidden, one in by_size.items()
         },
         "raw_iterations": raw.iterations,
+        "pixels": digits.side**2,
         "chosen": chosen,
-        "only_features_right": only_features,
-        "only_raw_right": only_raw,
-        "p_value": p_value,
+        "mcnemar": mcnemar,
+        **mcnemar[str(chosen)],
     }
 
 
@@ -159,6 +168,7 @@ def _figures(numbers: dict[str, Any]) -> dict[str, Any]:
         [int(hidden) for hidden in numbers["autoencoder_accuracy"]],
         xlabel="hidden units of the autoencoder",
         chosen=(numbers["chosen"], "chosen"),
+        level="raw pixels",
         log="x",
     )
     return {
@@ -166,10 +176,10 @@ def _figures(numbers: dict[str, Any]) -> dict[str, Any]:
             tests,
             intervals=intervals,
             ylabel="test accuracy, %",
-            title="Test images, with Wilson's 95 % interval",
+            title="Test images, with Wilson's 95 % interval over them",
         ),
         "validation": drawn(
-            validations, ylabel="validation accuracy, %", title="What the choice was made by"
+            validations, ylabel="validation accuracy, %", title="Validation accuracy"
         ),
     }
 
@@ -270,40 +280,64 @@ def discussion(numbers: dict, failed: int = 0) -> list[str]:
         compared = f"{abs(difference):.2f} points {'more' if difference > 0 else 'less'}"
     else:
         compared = "as many"
-    p_value = wording.scientific(numbers["p_value"])
-    significant = numbers["p_value"] < 0.05 and not failed
     sentences = [
         f"On the {raw['examples']:,} test images, softmax on raw pixels reaches "
         f"{100 * raw['mean']:.2f} %, and on the {chosen} features that validation chose "
         f"{100 * by_size[chosen]['mean']:.2f} %: {compared}.",
+        *_tie(numbers),
         f"Of the images on which the two differ, {numbers['only_features_right']} are right by "
         f"features alone and {numbers['only_raw_right']} by raw pixels alone; two equally good "
-        f"classifiers would differ so much with probability {p_value} (McNemar).",
+        "classifiers would differ by at least this much with probability "
+        f"{wording.scientific(numbers['p_value'])} (McNemar).",
     ]
-    if significant and difference > 0:
-        sentences.append("So the autoencoder is useful here as a step before the classifier.")
-    elif significant and difference < 0:
-        sentences.append("So the autoencoder does harm here as a step before the classifier.")
-    elif not failed:
-        sentences.append(
-            "At the 5 % level that is no significant difference: whether the autoencoder helps "
-            "cannot be told from these images."
-        )
-    kinds = {"more than": [], "less than": [], "as much as": []}  # type: dict[str, list[str]]
-    for hidden, a in by_size.items():
-        gain = a["mean"] - raw["mean"]
-        kind = "more than" if gain > 0 else "less than" if gain < 0 else "as much as"
-        kinds[kind].append(str(hidden))
-    groups = [
-        f"{', '.join(units)} reach {kind} raw pixels" for kind, units in kinds.items() if units
-    ]
-    sentences.append(f"By number of hidden units, on the test images: {'; '.join(groups)}.")
     if failed:
-        sentences.append(
+        return [
+            *sentences,
             f"But {failed} of these trainings went wrong (see problems), so whether the "
-            "autoencoder helps cannot be told."
+            "autoencoder helps cannot be told.",
+        ]
+    gains = {h: 100 * (entry["mean"] - raw["mean"]) for h, entry in by_size.items()}
+    p_values = {int(h): row["p_value"] for h, row in numbers["mcnemar"].items()}
+    certain = [h for h in sorted(by_size) if p_values[h] < SIGNIFICANT]
+    unsure = [h for h in sorted(by_size) if h not in certain]
+    sentences += [
+        f"{h} features {'gain' if gains[h] > 0 else 'lose'} {abs(gains[h]):.2f} points against raw "
+        f"pixels (p = {wording.scientific(p_values[h])})."
+        for h in certain
+    ]
+    if unsure:
+        sentences.append(
+            f"With {wording.listed(unsure)} features no difference can be shown at the "
+            f"{100 * SIGNIFICANT:.0f} % level."
+        )
+    if chosen in unsure:
+        sentences.append(
+            "So for accuracy the autoencoder is not useful here: the chosen size has no gain that "
+            "can be measured, and it has to be trained first."
+        )
+    else:
+        does = "is useful" if gains[chosen] > 0 else "does harm"
+        sentences.append(f"So the autoencoder {does} here as a step before the classifier.")
+    small = min((h for h in by_size if h in unsure or gains[h] > 0), default=numbers["pixels"])
+    if small < numbers["pixels"]:
+        sentences.append(
+            f"What it offers is compression: {wording.counted(small, 'number')} in place of "
+            f"{numbers['pixels']} without a measurable loss."
         )
     return sentences
+
+
+def _tie(numbers: dict) -> list[str]:
+    """Which sizes did as well on the validation images as the chosen one."""
+    on_validation = {int(h): a["mean"] for h, a in numbers["autoencoder_val_accuracy"].items()}
+    best = on_validation[numbers["chosen"]]
+    tied = sorted(hidden for hidden, mean in on_validation.items() if mean == best)
+    if len(tied) == 1:
+        return []
+    return [
+        f"{wording.listed(tied)} features tie on the validation images ({100 * best:.2f} %); the "
+        f"{'smaller' if len(tied) == 2 else 'smallest'} was taken."
+    ]
 
 
 def _accuracy(answer: np.ndarray, truth: np.ndarray) -> dict:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxlab import figures, statistics, terminal, wording
+from jaxlab.convnet.network import layers
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import State, Trainer
 from jaxlab.data.mnist import ImageSets, LabelledImages, load_mnist
@@ -68,6 +69,7 @@ def run(config: Config) -> Result:
     numbers: dict[str, Any] = {
         "test_accuracy": statistics.over_seeds(accuracies, len(truth)),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(first.state.params)),
+        "layers": layers(config.channels, config.resolution),
         "epochs": config.epochs,
         "examples": {"train": len(train.labels), "test": len(truth)},
         "source": sets.source,
@@ -200,30 +202,35 @@ def discussion(
     wrong = round((1 - test["mean"]) * examples["test"])
     sentences = [
         f"{len(recipe.channels)} convolutions ({_shape(recipe)} channels) and one dense layer hold "
-        f"{numbers['parameters']:,} parameters, {examples['train'] / numbers['parameters']:.2g} "
-        "training images for each.",
+        f"{numbers['parameters']:,} parameters.",
         f"Trained for {recipe.epochs:g} epoch{'' if recipe.epochs == 1 else 's'} of "
-        f"{examples['train']:,} images in "
-        f"{numbers['train_seconds']:.1f} s, it misclassifies {wrong:,} of {examples['test']:,} "
-        f"test images{' on average' if len(test['per_seed']) > 1 else ''}.",
+        f"{examples['train']:,} images in {wording.duration(numbers['train_seconds'])}, it "
+        f"misclassifies {wrong:,} of {examples['test']:,} test images"
+        f"{' on average' if len(test['per_seed']) > 1 else ''}.",
     ]
     if full_mnist and examples["test"] == 10_000:
         low, high = (100 * end for end in test["ci95"])
         compared: dict[str, list[str]] = {}
         for name, peer in (("Keras' mnist_convnet", 99.22), ("pytorch/examples' network", 99.185)):
-            verdict = "above" if low > peer else "below" if high < peer else "not to be told from"
+            verdict = (
+                "is above" if low > peer else
+                "is below" if high < peer else
+                "is not significantly different from"
+            )  # fmt: skip
             compared.setdefault(verdict, []).append(f"{name} ({peer:g} %)")
         sentences += [
-            f"That is {verdict} {wording.listed(peers)}." for verdict, peers in compared.items()
+            f"Its {wording.percent(test)} {verdict} {wording.listed(peers)}."
+            for verdict, peers in compared.items()
         ]
     if recipe.augments and len(curve["accuracy"]) > 1:  # else the end is all of it
         seen = curve["accuracy"][-1]
-        relation = "less" if seen < test["mean"] else "more"
+        gap = 100 * (seen - test["mean"])
         sentences.append(
-            f"Of the training images as they were seen at the end, changed at random, "
-            f"{100 * seen:.2f} % were right, {relation} than of the test images: "
-            + ("no sign of overfitting." if relation == "less" else
-               "stronger changes of the images may still help.")
+            "Of the training images as they were seen at the end, changed at random, "
+            f"{100 * seen:.2f} % were right, "
+            + ("fewer than of the test images: no sign of overfitting." if gap < 0 else
+               "about as many as of the test images: little overfitting." if gap < 0.5 else
+               f"{gap:.2f} points more than of the test images: overfitting.")
         )  # fmt: skip
     counts = np.array(numbers["confusion"])
     mistakes = counts * (1 - np.eye(10, dtype=counts.dtype))

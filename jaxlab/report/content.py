@@ -12,19 +12,31 @@ The pages themselves, typst/ex1.typ to ex7.typ, hold what is true of every run.
 
 import dataclasses
 import re
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jaxlab.report import gradient_checks, trainings
+from jaxlab.gradcheck.numerical import STEP
+from jaxlab.report import gradient_checks, reconstructions, trainings
 from jaxlab.report.trainings import PARTS
-from jaxlab.wording import counted, fixed, interval, listed, percent, scientific
+from jaxlab.wording import (
+    counted,
+    duration,
+    fixed,
+    interval,
+    kind,
+    listed,
+    percent,
+    power_of_two,
+    scientific,
+)
 
 Numbers = dict[str, Any]
 Content = dict[str, Any]
 
 # How many numbers of hidden units exercise 5 asks for.
 ASKED = 10
+# Of the test images that a network gets wrong, in a figure.
+MOST_SHOWN = 40
 
 
 def ex1(numbers: Numbers, config: Numbers) -> Content:
@@ -37,6 +49,7 @@ def ex1(numbers: Numbers, config: Numbers) -> Content:
             "network": "-".join(map(str, sizes)),
             "examples": f"{config['examples']:,}",
             "where": gradient_checks.where_it_looked(numbers),
+            "step": power_of_two(STEP),
             "diff": scientific(numbers["diff_finite_difference"]),
         },
     }
@@ -55,10 +68,11 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
         + (
             ": there is hardly any overfitting."
             if gap < 0.5
-            else ", which the network has not seen: that much is overfitting."
+            else f": a generalisation gap of {gap:.2f} points."
             if train["ci95"][0] > test["ci95"][1]
             else ", by no more than their intervals allow for."
         ),
+        trainings.end_of_curve(entries["val"], numbers["highest_val_accuracy"]),
         *trainings.most_confused(numbers["confusion"], several),
     ]
     if len(test["per_seed"]) > 1:
@@ -68,23 +82,36 @@ def ex2(numbers: Numbers, config: Numbers) -> Content:
             f"is random in training; their test accuracies lie between {100 * low:.2f} and "
             f"{100 * high:.2f} %."
         )
+        if config["networks"] > 2:
+            text.append(trainings.for_new_images(test))
     text.append(trainings.how_trained(config))
     return {
         "answer": ", ".join(f"{name} {percent(entries[part])}" for part, name in PARTS.items()),
         "tables": {"accuracies": trainings.accuracies_table(entries)},
         "text": {"discussion": text},
         "values": {
+            "images": trainings.images_used(numbers, config),
             "hidden": counted(config["hidden"], "hidden unit"),
             "networks": counted(config["networks"], "network"),
             "starts": "different random starts" if several else "a random start",
             "bands": "; bands span the networks" if several else "",
             "shown": numbers["shown_network"],
+            "which": _first_of(numbers["confusion"]),
+            "curve": _curve(numbers["images"]),
             "train": percent(entries["train"]),
             "val": percent(entries["val"]),
             "test": percent(test),
-            "test_interval": interval(test),
+            "test_interval": trainings.interval_in_full(test),
         },
     }
+
+
+def _curve(images: Numbers) -> str:
+    """How many training images the learning curve is over: `train_one` of exercise 2."""
+    shown = min(images["train"], images["validation"])
+    if shown == images["train"]:
+        return "The training curve uses all training images."
+    return f"The training curve uses {shown:,} training images; the table above has all."
 
 
 def ex3(numbers: Numbers, config: Numbers) -> Content:
@@ -97,10 +124,11 @@ def ex3(numbers: Numbers, config: Numbers) -> Content:
             "digits": gradient_checks.blocks_table(digits),
         },
         "text": {
-            "small": gradient_checks.discussion(numbers),
-            "digits": gradient_checks.discussion(digits),
+            "small": gradient_checks.in_short(numbers),
+            "digits": gradient_checks.in_short(digits),
         },
         "values": {
+            "images": trainings.images_used(numbers, config),
             "network": "-".join(map(str, sizes)),
             "where": gradient_checks.where_it_looked(numbers),
             "digits": "-".join(map(str, digits["sizes"])),
@@ -120,9 +148,10 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
     trained = sorted(by_size.keys() - set(diverged))
     none = numbers["test_mse"] is None
     of_chosen = sorted(
-        (row for row in numbers["search"] if row["hidden_units"] == hidden and _is_known(row)),
+        (row for row in reconstructions.known(numbers) if row["hidden_units"] == hidden),
         key=lambda row: row["iterations"],
     )
+    searched = reconstructions.to_the_end(numbers)
     text = ["Training diverged: no network can be chosen."]
     if not none:
         text = [
@@ -133,14 +162,22 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
     if diverged:
         text.append(f"With {listed(sorted(diverged))} hidden units it diverged, and has no error.")
     sizes = sorted(by_size)
-    text += trainings.largest_tried(hidden, sizes)
-    text += _errors_by_size({size: by_size[size]["test_mse"] for size in trained})
-    text.append(_beside_pca({size: by_size[size] for size in trained}))
-    text += _errors_by_length(of_chosen)
+    text += trainings.largest_tried(
+        hidden,
+        sizes,
+        "the validation error",
+        {size: fixed(row["val_mse"], 5) for size, row in searched.items()},
+    )
+    text += reconstructions.errors_by_size({size: by_size[size]["test_mse"] for size in trained})
+    text += reconstructions.beside_pca(
+        {size: by_size[size] | searched[size] for size in trained if size in searched}
+    )
+    text += reconstructions.errors_by_length(of_chosen)
     text.append(trainings.how_trained(config))
-    rows = [["hidden units", "test error a pixel", "PCA", "ratio"]] + [
+    rows = [["hidden units", "validation error", "test error", "PCA, test", "ratio"]] + [
         [
-            str(size),
+            f"{size}{' (chosen)' if size == hidden and not none else ''}",
+            fixed(searched[size]["val_mse"] if size in searched else None, 5),
             fixed(row["test_mse"], 5),
             fixed(row["pca_test_mse"], 5),
             fixed(row["ratio_to_pca"], 2),
@@ -151,10 +188,11 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
         "answer": "none can be chosen: training diverged"
         if none
         else f"{hidden} hidden units, {iterations:,} iterations; test error "
-        f"{fixed(numbers['test_mse'], 5)} a pixel (PCA {fixed(numbers['pca_test_mse'], 5)})",
+        f"{fixed(numbers['test_mse'], 5)} per pixel (PCA {fixed(numbers['pca_test_mse'], 5)})",
         "tables": {"sizes": rows},
         "text": {"discussion": text},
         "values": {
+            "images": trainings.images_used(numbers, config),
             "none": none,
             "hidden": hidden,
             "iterations": f"{iterations:,}",
@@ -165,52 +203,6 @@ def ex4(numbers: Numbers, config: Numbers) -> Content:
             "lengths": len(of_chosen) > 1,
         },
     }
-
-
-def _errors_by_size(errors: dict[int, float]) -> list[str]:
-    """Whether each larger autoencoder does better. errors: hidden units → error, ascending."""
-    if len(errors) < 2:
-        return []
-    if all(b < a for a, b in pairwise(errors.values())):
-        smallest, *_, largest = errors
-        share = 100 * errors[largest] / errors[smallest]
-        return [
-            f"Each larger autoencoder reconstructs better: the code of {largest} numbers an image "
-            f"leaves {share:.0f} % of the error of that of {smallest}."
-        ]
-    best = min(errors, key=lambda size: errors[size])
-    return [f"The error does not fall all the way: it is smallest at {best} units."]
-
-
-def _beside_pca(by_size: dict[int, Numbers]) -> str:
-    text = (
-        "Principal component analysis with as many components is the best that a linear code can "
-        "do on the training images."
-    )
-    better = [n for n, row in by_size.items() if row["test_mse"] < row["pca_test_mse"]]
-    worse = [n for n in by_size if n not in better]
-    if better:
-        text += f" With {listed(better)} hidden units the autoencoder is better than that"
-        return text + (f", with {listed(worse)} it is worse." if worse else ".")
-    return text + (f" With {listed(worse)} hidden units it is worse." if worse else "")
-
-
-def _errors_by_length(rows: list[Numbers]) -> list[str]:
-    """What more iterations gave. rows: of one size, by iterations."""
-    if len(rows) < 2:
-        return []
-    first, *_, last = rows
-    more = (
-        "more iterations still help."
-        if last["val_mse"] == min(row["val_mse"] for row in rows)
-        else "the longest training is not the best on validation images."
-    )
-    return [
-        f"From {first['iterations']:,} to {last['iterations']:,} iterations the validation error "
-        f"goes from {fixed(first['val_mse'], 5)} to {fixed(last['val_mse'], 5)} a pixel, the "
-        f"training error from {fixed(first['train_mse'], 5)} to {fixed(last['train_mse'], 5)}: "
-        f"{more}"
-    ]
 
 
 def ex5(numbers: Numbers, config: Numbers) -> Content:
@@ -255,6 +247,7 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
         "tables": {"sizes": rows},
         "text": {"discussion": text},
         "values": {
+            "images": trainings.images_used(numbers, config),
             "none": none,
             "sizes": listed(sizes),
             "chosen": chosen,
@@ -262,6 +255,9 @@ def ex5(numbers: Numbers, config: Numbers) -> Content:
             + (" was" if config["networks"] == 1 else " were"),
             "resamples": config["resamples"],
             "test": percent(test),
+            "interval": trainings.interval_in_full(test),
+            "range": config["networks"] == 2,
+            "kind": kind(test),
         },
     }
 
@@ -276,48 +272,73 @@ def _choice_of_size(sizes: list[int], chosen: int, accuracies: list[Numbers]) ->
         for size, entry in zip(sizes, accuracies, strict=True)
         if size != chosen and trainings.not_told_apart(best, entry)
     ]
+    networks = len(best["per_seed"])
     how = "judged by their 95 % intervals"
-    if len(best["per_seed"]) > 1:
+    if networks > 2:
         how = "judged by Student's t of the differences seed by seed, at the 5 % level"
     text = (
         f"Of {len(sizes)} sizes, {chosen} hidden units have the highest mean accuracy on the "
         "validation images. "
     )
-    text += (
-        f"The accuracies with {listed(as_good)} hidden units are not to be told from its own, "
-        f"{how}."
-        if as_good
-        else f"All others are below it by more than chance, {how}."
+    if networks == 2:
+        text += "Two networks of each size are too few to test whether the others are worse."
+    elif as_good:
+        text += (
+            f"The accuracies with {listed(as_good)} hidden units are not significantly different "
+            f"from it, {how}."
+        )
+    else:
+        text += f"All others are significantly below it, {how}."
+    last = trainings.largest_tried(
+        chosen,
+        sizes,
+        "the validation accuracy",
+        {size: percent(entry) for size, entry in zip(sizes, accuracies, strict=True)},
     )
-    return " ".join([text, *trainings.largest_tried(chosen, sizes)])
+    return " ".join([text, *last])
 
 
 def _overfitting(sizes: list[int], train: list[Numbers], validation: list[Numbers]) -> str:
-    """How far training accuracy is from validation accuracy, at the smallest and largest size."""
+    """How far training accuracy is from validation accuracy: at both ends, and where most."""
+    gaps = [100 * (a["mean"] - b["mean"]) for a, b in zip(train, validation, strict=True)]
 
     def at(i: int) -> str:
-        gap = 100 * (train[i]["mean"] - validation[i]["mean"])
-        return f"{abs(gap):.2f} points {'above' if gap > 0 else 'below'}"
+        above = "above" if gaps[i] > 0 else "below"
+        return f"{abs(gaps[i]):.2f} points {above} validation at {counted(sizes[i], 'unit')}"
 
-    text = f"Training accuracy is {at(0)} validation at {counted(sizes[0], 'unit')}"
-    return text + (f", {at(-1)} at {sizes[-1]}." if len(sizes) > 1 else ".")
+    text = f"Training accuracy is {at(0)}"
+    widest = gaps.index(max(gaps))
+    if widest not in (0, len(sizes) - 1):
+        text += f", furthest at {sizes[widest]}, by {gaps[widest]:.2f} points"
+    return text + (f", and {at(-1)}." if len(sizes) > 1 else ".")
 
 
 def ex6(numbers: Numbers, config: Numbers) -> Content:
     raw, chosen = numbers["raw_accuracy"], numbers["chosen"]
     features = {int(h): entry for h, entry in numbers["autoencoder_accuracy"].items()}
     validation = {int(h): v["mean"] for h, v in numbers["autoencoder_val_accuracy"].items()}
-    rows = [["input of the softmax classifier", "validation, %", "test, %", "95 % interval"]]
+    mcnemar = {int(h): row for h, row in numbers["mcnemar"].items()}
+    rows = [["input", "validation, %", "test, %", kind(raw), "only these : only pixels", "p"]]
     rows.append(
         ["raw pixels", f"{100 * numbers['raw_val_accuracy']['mean']:.2f}",
-         f"{100 * raw['mean']:.2f}", interval(raw)]
+         f"{100 * raw['mean']:.2f}", interval(raw), "", ""]
     )  # fmt: skip
     rows += [
         [f"{h} features{' (chosen)' if h == chosen else ''}", f"{100 * validation[h]:.2f}",
-         f"{100 * features[h]['mean']:.2f}", interval(features[h])]
+         f"{100 * features[h]['mean']:.2f}", interval(features[h]),
+         f"{mcnemar[h]['only_features_right']} : {mcnemar[h]['only_raw_right']}",
+         scientific(mcnemar[h]["p_value"])]
         for h in sorted(features)
     ]  # fmt: skip
-    text = [*numbers["discussion"], *trainings.largest_tried(chosen, sorted(features))]
+    text = [
+        *numbers["discussion"],
+        *trainings.largest_tried(
+            chosen,
+            sorted(features),
+            "the validation accuracy",
+            {h: f"{100 * mean:.2f} %" for h, mean in validation.items()},
+        ),
+    ]
     check = numbers["gradient_check"]
     how = trainings.how_trained(config)
     return {
@@ -325,8 +346,9 @@ def ex6(numbers: Numbers, config: Numbers) -> Content:
         f"{percent(features[chosen])} (McNemar's\u00a0p\u00a0=\u00a0"
         f"{scientific(numbers['p_value'])})",
         "tables": {"accuracies": rows, "blocks": gradient_checks.blocks_table(check)},
-        "text": {"discussion": text, "check": gradient_checks.discussion(check)},
+        "text": {"discussion": text, "check": gradient_checks.in_short(check)},
         "values": {
+            "images": trainings.images_used(numbers, config),
             "sizes": listed(sorted(features)),
             "chosen": chosen,
             "raw": percent(raw),
@@ -342,7 +364,6 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
     test = numbers["test_accuracy"]
     channels = "-".join(map(str, config["channels"]))
     small = numbers["served_by"] == "small"
-    brief = numbers["train_seconds"] < 10
     settings = [["setting", "value"]] + [
         [name.replace("_", " "), _setting(config[name])]
         for name in (
@@ -353,7 +374,7 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
     return {
         "answer": f"{percent(test)} of {test['examples']:,} test images ({interval(test)})"
         + (", on small MNIST" if small else ""),
-        "tables": {"settings": settings},
+        "tables": {"settings": settings, "layers": _layers_table(numbers["layers"])},
         "text": {"discussion": numbers["discussion"]},
         "values": {
             "channels": channels,
@@ -368,15 +389,40 @@ def ex7(numbers: Numbers, config: Numbers) -> Content:
             "chosen_by": _chosen_by(config),
             "small": small,
             "accuracy": percent(test),
-            "interval": interval(test),
+            "interval": trainings.interval_in_full(test),
             "networks": counted(len(test["per_seed"]), "network"),
             "changes": trainings.how_changed(config),
             "seen": ", changed at random" if trainings.changes(config) else "",
-            "train_seconds": f"{numbers['train_seconds']:.{'1f' if brief else '0f'}} s",
-            "compile_seconds": f"{numbers['compile_seconds']:.1f} s",
+            "train_seconds": duration(numbers["train_seconds"]),
+            "compile_seconds": duration(numbers["compile_seconds"]),
             "wrong": f"{round((1 - test['mean']) * test['examples']):,}",
+            "which": _first_of(numbers["confusion"]),
         },
     }
+
+
+def _layers_table(layers: list[Numbers]) -> list[list[str]]:
+    rows = [["layer", "kernel", "stride", "padding", "pooling", "channels × output", "parameters"]]
+    for row in layers:
+        parameters = f"{row['parameters']:,}"
+        if row["kernel"] is None:
+            rows.append(["dense", "", "", "", "", str(row["out"][0]), parameters])
+            continue
+        channels, height, width = row["out"]
+        kernel, pooling = f"{row['kernel']} × {row['kernel']}", "2 × 2" if row["pooled"] else "–"
+        rows.append(
+            ["convolution", kernel, str(row["stride"]), str(row["padding"]), pooling,
+             f"{channels} × {height} × {width}", parameters]
+        )  # fmt: skip
+    return rows
+
+
+def _first_of(confusion: list[list[int]]) -> str:
+    """Which of its mistakes a figure of misclassified images shows."""
+    wrong = sum(map(sum, confusion)) - sum(row[digit] for digit, row in enumerate(confusion))
+    if wrong <= MOST_SHOWN:
+        return f"All {wrong:,} test images" if wrong > 1 else "The test images"
+    return f"The first {MOST_SHOWN} of the {wrong:,} test images"
 
 
 def _chosen_by(config: Numbers) -> str:
@@ -394,11 +440,6 @@ def _chosen_by(config: Numbers) -> str:
 
 
 CONTENT = {"ex1": ex1, "ex2": ex2, "ex3": ex3, "ex4": ex4, "ex5": ex5, "ex6": ex6, "ex7": ex7}
-
-
-def _is_known(row: Numbers) -> bool:
-    """Whether training left numbers rather than NaN."""
-    return row["val_mse"] is not None and row["train_mse"] is not None
 
 
 def _without_folder(source: str) -> str:

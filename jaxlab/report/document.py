@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,7 +17,7 @@ from jaxlab.wording import counted, duration, listed
 
 TEMPLATE = Path(__file__).parent / "typst"
 QUESTIONS = {
-    "ex1": "Is the hand-written gradient right: which diff value?",
+    "ex1": "Is the hand-written gradient correct: which diff value?",
     "ex2": "Which accuracy on the training, validation and test images?",
     "ex3": "The autoencoder: which gradient difference?",
     "ex4": "How many hidden units and iterations for good reconstructions?",
@@ -154,12 +155,12 @@ def _exercise(name: str, record: dict[str, Any]) -> dict[str, Any]:
             f"it is of another version of jaxlab, or was edited; run jaxlab {name} again"
         ) from error
     return {
-        **content,
+        **_typeset(content),
         "question": QUESTIONS[name],
         "heading": f"{name[2:]} {record['title']}",
         "title": record["title"],
         "origin": origin,
-        "marks": _marks(record),
+        "marks": _typeset(_marks(name, record)),
         "figures": {figure: f"{name}/{files[0]}" for figure, files in record["figures"].items()},
         "seed": str(config["seed"]),
         "time": duration(record["seconds"]),
@@ -172,12 +173,32 @@ def _exercise(name: str, record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _marks(record: dict[str, Any]) -> list[str]:
+def _typeset(value: Any) -> Any:
+    """With curly apostrophes, as typst sets its own, and no line that ends or starts amid a number.
+
+    A line that began with the last number of a sentence, as in "2. So", would look like a list.
+    """
+    if isinstance(value, str):
+        kept = r"(?<=\d) (?=[%×])|(?<=×) (?=\d)| (?=\d+\.(?: |$))"
+        return re.sub(kept, "\u00a0", value.replace("'", "’"))
+    if isinstance(value, list):
+        return [_typeset(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _typeset(part) for key, part in value.items()}
+    return value
+
+
+def _is_smoke(name: str, record: dict[str, Any]) -> bool:
+    """Whether its numbers mean nothing: not where --quick changes no setting, as of exercise 1."""
+    return record["quick"] and _unusual(name, record) != ""
+
+
+def _marks(name: str, record: dict[str, Any]) -> list[str]:
     """What a reader must know before believing one exercise's numbers."""
-    marks = record["problems"][:MOST_MARKS]
+    marks = [f"{problem.rstrip('.')}." for problem in record["problems"][:MOST_MARKS]]
     if (more := len(record["problems"]) - MOST_MARKS) > 0:
         marks.append(f"And {counted(more, 'more problem')}, in {record['exercise']}/result.json.")
-    if record["quick"]:
+    if _is_smoke(name, record):
         marks.insert(0, "This is a smoke run (--quick): its numbers mean nothing.")
     return marks
 
@@ -185,7 +206,7 @@ def _marks(record: dict[str, Any]) -> list[str]:
 def _warnings(records: dict[str, dict[str, Any]]) -> list[str]:
     """The same for the first page, in short."""
     found = []
-    if quick := [name[2:] for name, record in records.items() if record["quick"]]:
+    if quick := [name[2:] for name, record in records.items() if _is_smoke(name, record)]:
         found.append(
             f"Smoke runs (--quick), whose numbers mean nothing: exercise{'s' * (len(quick) > 1)} "
             f"{listed(quick)}."
@@ -193,7 +214,7 @@ def _warnings(records: dict[str, dict[str, Any]]) -> list[str]:
     for name, record in records.items():
         if problems := record["problems"]:
             more = f" (and {len(problems) - 1} more, see there)" if len(problems) > 1 else ""
-            found.append(f"Exercise {name[2:]}: {problems[0]}{more}")
+            found.append(f"Exercise {name[2:]}: {problems[0].rstrip('.')}{more}.")
     return found
 
 

@@ -9,7 +9,7 @@ Numbers = dict[str, Any]
 
 # Below this, a relative difference in float64 is rounding.
 ROUNDING = 1e-13
-# What the gradient checks of well-known courses ask for (Coursera's ex4 and UFLDL).
+# What the gradient checks of well-known courses ask for (Ng 2011, exercise 4 on Coursera; UFLDL).
 USUAL_THRESHOLD = 1e-9
 
 
@@ -39,7 +39,7 @@ def blocks_table(check: Numbers) -> list[list[str]]:
                     for who in ("finite_difference", "complex_step", "autograd")
                 ),
                 fixed(block["taylor_order"], 4),
-                "right" if block["ok"] else "WRONG",
+                "correct" if block["ok"] else "WRONG",
             ]
         )
     return rows
@@ -66,24 +66,22 @@ def where_it_looked(check: Numbers) -> str:
 
 
 def discussion(check: Numbers) -> list[str]:
-    central, step, grad = (
-        check[f"diff_{who}"] for who in ("finite_difference", "complex_step", "autograd")
-    )
+    """The differences and what they mean, where the report first speaks of a check."""
+    central, step, grad = _differences(check)
     # A gradient with NaN is infinitely far from any other, which JSON has no number for.
     far = [float("inf") if diff is None else diff for diff in (central, step, grad)]
-    wrong = [name for name, block in check["blocks"].items() if not block["ok"]]
     relation = "below" if far[0] < USUAL_THRESHOLD else "not below"
     text = [
         f"Central differences of fourth order give diff = {scientific(central)}, {relation} the "
-        f"{scientific(USUAL_THRESHOLD)} that well-known courses ask for (Coursera's exercise 4, "
-        "UFLDL). What is left is their own error: a step has to be long enough for rounding and "
-        "short enough for the curvature."
+        f"{scientific(USUAL_THRESHOLD)} that well-known courses ask for (Ng 2011; UFLDL). "
+        "What is left is their own error: a step has to be long enough for rounding and short "
+        "enough for the curvature."
     ]
     if max(far[1:]) < ROUNDING:
         text.append(
-            f"Two witnesses that have no such error agree to rounding: {scientific(step)} to the "
-            f"complex step and {scientific(grad)} to jax.grad, where double precision resolves "
-            "2.2 × 10⁻¹⁶ of a number."
+            f"The two other references have no such error, and agree to rounding: "
+            f"{scientific(step)} to the complex step and {scientific(grad)} to jax.grad, where "
+            "double precision resolves 2.2 × 10⁻¹⁶ of a number."
         )
     else:
         text.append(
@@ -93,16 +91,41 @@ def discussion(check: Numbers) -> list[str]:
     if check["taylor_order"] is not None:
         text.append(
             f"The remainder of Taylor's theorem shrinks with order {check['taylor_order']:.4f} in "
-            "the step, as it does for a right gradient, for which the order is 2."
-            if abs(check["taylor_order"] - 2) < 0.05
-            else f"The remainder of Taylor's theorem shrinks with order "
-            f"{check['taylor_order']:.4f} in the step; for a right gradient the order is 2."
+            "the step"
+            + (
+                ", as it does for a correct gradient, whose order is 2."
+                if abs(check["taylor_order"] - 2) < 0.05
+                else "; for a correct gradient the order is 2."
+            )
         )
+    return [*text, _verdict(check)]
+
+
+def in_short(check: Numbers) -> list[str]:
+    """The same of a later check, in a sentence."""
+    central, step, grad = map(scientific, _differences(check))
+    order = check["taylor_order"]
+    of_order = "" if order is None else f", and the Taylor remainder is of order {order:.4f}"
+    return [
+        f"Here diff is {central} to central differences, {step} to the complex step "
+        f"and {grad} to jax.grad{of_order}.",
+        _verdict(check),
+    ]
+
+
+def _differences(check: Numbers) -> tuple[float | None, float | None, float | None]:
+    return (
+        check["diff_finite_difference"], check["diff_complex_step"], check["diff_autograd"]
+    )  # fmt: skip
+
+
+def _verdict(check: Numbers) -> str:
+    wrong = [name for name, block in check["blocks"].items() if not block["ok"]]
     if wrong:
-        text.append(f"So the gradient of {listed(wrong)} is WRONG.")
-    else:
-        text.append("So the gradient written by hand is right, in every block.")
-    return text
+        return f"So the gradient of {listed(wrong)} is WRONG."
+    everywhere = all(_checked(block) == "all" for block in check["blocks"].values())
+    where = "" if everywhere else " at the coordinates checked"
+    return f"So the gradient written by hand is correct{where}, in every block."
 
 
 def parameters(check: Numbers) -> int:

@@ -24,6 +24,8 @@ SHOWN = {
     "encode": "jaxlab.exercises.ex6",
     "softmax_classifier": "jaxlab.exercises.ex6",
     "Network": "jaxlab.convnet.network",
+    "blocks": "jaxlab.convnet.network",
+    "_programs": "jaxlab.convnet.training",
     "First": "jaxlab.convnet.network",
     "Block": "jaxlab.convnet.network",
     "optimizer": "jaxlab.convnet.recipe",

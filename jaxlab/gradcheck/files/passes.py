@@ -14,7 +14,7 @@ import numpy as np
 from jaxlab.gradcheck.files.calls import SETTINGS
 from jaxlab.gradcheck.files.child import Opaque
 from jaxlab.gradcheck.files.process import Theirs
-from jaxlab.gradcheck.files.roles import COSTS, GRADIENTS, piece_of, role_of
+from jaxlab.gradcheck.files.roles import COSTS, GRADIENTS, MINIMISED, piece_of, role_of
 from jaxlab.gradcheck.layouts import in_order, key_of_gradient, leaves, raw_leaves, rebuilt
 
 # The names of methods, in the languages of those who hand in.
@@ -48,8 +48,6 @@ SIZES = ("n_in", "n_hidden", "n_out", "sizes", "m")
 RATE, HALF = "0.5", "0.25"
 DECAY = str(SETTINGS["decay"])
 STEP = 1e-5
-# Costs that are minimised, before those that are looked at as well.
-FIRST = "cost|loss|objective|^_?j$|kosten|verlust|co[uû]t|perte|perdi|coste?$|custo$"
 # What may be taken for J where there is no cost: the gradient decides.
 ASSUMED = [
     cost + divided
@@ -98,11 +96,8 @@ class Assembled:
     def text(self) -> str:
         lines = [line for line in self.lines if not line.startswith("put(")]
         text = f"called as {'; '.join(lines)}"
-        if self.assumed:
-            text += (
-                f"; there is no cost: J was taken to be {self.assumed}, a factor was not checked"
-            )
-        return text
+        assumed = f"there is no cost: J was taken to be {self.assumed}, a factor was not checked"
+        return "; ".join([text, assumed][: 1 + bool(self.assumed)])
 
     def _names(self) -> list[str]:
         return ["params", "X", "Y"][: len(self.example)]
@@ -260,8 +255,10 @@ class Parts:
     def _fits(
         self, name: str, costs: list[str], forward: list[str], gradient: list[str]
     ) -> dict[str, int]:
-        """Of how many arrays of numbers each cost has that gradient; costs that never change are
-        left out, as a count of mistakes."""
+        """For each cost, of how many arrays that is its gradient.
+
+        Costs that never change, as a count of mistakes, are left out.
+        """
         if not costs:
             return {}
         way = self._assembled(name, [*forward, f"J = {costs[0]}", *gradient])
@@ -358,8 +355,7 @@ class Parts:
         if DECAY in " ".join([*self.opening, call]):
             known = self.known
         without = list[str]()
-        kinds = dict.fromkeys((FIRST, COSTS, ""))
-        for kind in kinds:
+        for kind in (MINIMISED, COSTS, ""):
             found = []
             for owner in dict.fromkeys((self.title, "")):
                 for function in self.functions if owner == self.title else self.theirs.functions:

@@ -29,11 +29,10 @@ ROLES = {
 ROLE_OF = {name: role for role, names in ROLES.items() for name in names.split()}
 # Arguments that hold parameters: all of them in one, or those of one layer, or a list of these.
 WHOLE = ("theta", "thetas", "params", "parameters", "nnparams", "model", "net", "network", "p")
-# The names of functions for a cost and for its gradient, in the languages of those who hand in.
-COSTS = (
-    "cost|loss|objective|error$|mse|entropy|nll|^j$|kosten|verlust|fehler|co[uû]t|perte|"
-    "perdita|perdida|coste?$|custo$"
-)
+# The names of functions, in the languages of those who hand in: of a cost that is minimised, of any
+# cost, and of a gradient.
+MINIMISED = "cost|loss|objective|^_?j$|kosten|verlust|co[uû]t|perte|perdita|perdida|coste?$|custo$"
+COSTS = f"{MINIMISED}|error$|mse|entropy|nll|fehler"
 GRADIENTS = "grad|back|^dj|retro|atras|indietro|arriere|rueckw|rückw"
 PIECE = re.compile("(w|theta|thetas|weights?|b|bias|biases)([0-9]*)")
 

@@ -205,6 +205,10 @@ def _pool_backward(saved, d_images):
 max_pool.defvjp(_pool_forward, _pool_backward)
 
 
+# Of the first convolution, by the side of its kernel.
+BORDER_AND_STEP = {5: (2, 2), 3: (0, 1)}
+
+
 def convolve_first(
     x: Float[Array, "height width m"], g: Float[Array, "taps out"]
 ) -> Float[Array, "out _ _ m"]:
@@ -215,7 +219,7 @@ def convolve_first(
     gradient, for it is the data.
     """
     taps = 5 if len(g) == 25 else 3
-    border, step = (2, 2) if taps == 5 else (0, 1)
+    border, step = BORDER_AND_STEP[taps]
     x = jnp.pad(jax.lax.stop_gradient(x), ((border, border), (border, border), (0, 0)))
     height, width = (size - taps + 1 for size in x.shape[:2])
     under = jnp.stack(

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxlab.convnet.convolution import Images, convolve, convolve_first
+from jaxlab.convnet.convolution import BORDER_AND_STEP, Images, convolve, convolve_first
 
 SIDE = 28
 # Of the 3×3 convolutions after the first convolution, whether each is (pooled, padded); those that
@@ -115,10 +115,7 @@ def layers(channels: Sequence[int], resolution: str = "half") -> list[dict[str, 
         first = isinstance(module, First)
         out = jax.eval_shape(module, jax.ShapeDtypeStruct(shape, jnp.float32)).shape
         taps = math.isqrt(module.kernel.shape[0])
-        if first:
-            stride, padding = (2, 2) if taps == 5 else (1, 0)  # as convolve_first does
-        else:
-            stride, padding = 1, int(module.padded)
+        padding, stride = BORDER_AND_STEP[taps] if first else (int(module.padded), 1)
         rows.append(
             {
                 "kernel": taps,

@@ -12,6 +12,7 @@ step, and falls towards 1 for a wrong one. `functions.py` makes one problem of w
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -20,12 +21,10 @@ import numpy as np
 from jaxlab.backprop import Layer
 from jaxlab.errors import JaxlabError, OptionError
 from jaxlab.gradcheck import table
-from jaxlab.gradcheck.functions import anew, problem_of
+from jaxlab.gradcheck.functions import MOST_CHARACTERS, anew, problem_of
 from jaxlab.gradcheck.result import GradientCheck
 from jaxlab.gradcheck.verdict import judge
 from jaxlab.precision import every_digit
-
-MOST_CHARACTERS = 200
 
 
 def check_gradients(
@@ -77,7 +76,7 @@ def check_gradients(
         raise OptionError(f"dtype is {dtype!r}: choose float64 or float32")
     if coordinates is not None and coordinates < 1:
         raise OptionError(f"coordinates is {coordinates}: at least 1 of each block must be checked")
-    if not isinstance(seed, int) or seed < 0:
+    if not isinstance(seed, Integral) or seed < 0:
         raise OptionError(f"seed is {seed!r}: choose a whole number from 0 on")
     if coordinates is not None and full:
         raise OptionError("coordinates asks for a sample, full for everything: choose one")

@@ -28,7 +28,7 @@ from jaxlab.gradcheck.sums import norm
 # A cost with more operations than that is not compiled but called: compiling would take minutes.
 # Python loops over examples unroll to so many.
 MOST_OPERATIONS = 5_000
-# What an error says of trees that differ.
+# What is quoted of another's error, and of trees that differ.
 MOST_CHARACTERS, MOST_KEYS = 200, 3
 CALLBACKS = {"pure_callback", "io_callback"}
 HOLDS_ARRAYS = "arrays that are no arguments"  # no operation, but found beside these

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck import examples, numerical
+from jaxlab.gradcheck.block_fixes import ratio
 from jaxlab.gradcheck.functions import Problem
 from jaxlab.gradcheck.mistakes import Mistake, blocks_named, name_from_numbers
 from jaxlab.gradcheck.notes import notes_of
@@ -40,8 +41,6 @@ WHOLE_PLAIN_UP_TO = 300
 # Blocks that fail are looked at whole, but not for longer than that unless asked (`full`); so many
 # coordinates tell how long it takes.
 DETAIL_SECONDS, FOR_TIME = 60.0, 16
-
-
 # Blocks of fewer numbers may be a multiple of each other by chance; others not to that part.
 FEW, SAME = 3, 1e-8
 
@@ -276,7 +275,7 @@ def _judge(
                 not norm(mine - theirs) <= error or _is_multiple(mine, theirs, who, answer, unfit)
             ):
                 objections.append(who)
-    if _is_exact(diff, answer.theirs.keys() - unfit, precision) and objections:
+    if _is_exact(diff, answer.theirs.keys() - unfit, precision):
         objections = []  # a step of differences was too long, as where J bends over 1e-8
     # Above 2 is no mistake: along d the cost has no curvature.
     if order is not None and not order > 2 - TAYLOR_TOLERANCE:
@@ -303,7 +302,7 @@ def _is_multiple(mine, theirs, who: str, answer: Testimony, unfit: set[str]) -> 
         return False
     if relative_difference(*(answer.theirs[w][answer.judged] for w in sorted(both))) > SAME:
         return False
-    k = float(np.vdot(theirs, mine)) / max(float(np.vdot(theirs, theirs)), 1e-300)
+    k = ratio(mine, theirs)
     return abs(k - 1) > 0.1 and bool(norm(mine - k * theirs) <= SAME * norm(mine))
 
 

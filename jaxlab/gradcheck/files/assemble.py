@@ -79,16 +79,16 @@ def _of_class(
     if not any(re.search(f"{GRADIENTS}|{COSTS}|{UPDATES}", name) for name in names):
         return
     roles = {role_of_argument(p["name"], {}) for method in methods for p in method["parameters"]}
-    own = "target" not in roles and roles & {"data"}
-    layers = [*(LAYERS_OF_AUTOENCODERS if own else LAYERS)]
-    layers = [options.sizes] if options.sizes else layers
+    own = "target" not in roles and "data" in roles
+    likely = LAYERS_OF_AUTOENCODERS if own else LAYERS
+    layers = [options.sizes] if options.sizes else [*likely]
     for sizes in layers:
-        for parts in _objects(theirs, one, sizes, bool(own), options, why):
+        for parts in _objects(theirs, one, sizes, own, options, why):
             have = _layers(parts.theta)
             if not have or sizes in have:
                 yield parts
-            elif not options.sizes and len(layers) < MOST_LAYERS:  # it has its own
-                layers += [own for own in have if own not in layers]
+            elif not options.sizes and len(layers) < MOST_LAYERS:  # it has others by itself
+                layers += [others for others in have if others not in layers]
 
 
 def _objects(

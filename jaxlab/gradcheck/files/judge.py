@@ -94,6 +94,12 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
         equal = (DEEPER[0], *2 * DEEPER[-1:])
         found, call = _with_sizes(theirs, report.function, options, equal) or (found, call)
     is_mean = _judge(theirs, function, found, call, report)
+    by_factors = all(mistake["id"] in FACTORS for mistake in report.mistakes)
+    if function.get("is_step") and found and by_factors and report.wrong == list(report.blocks):
+        raise CheckError(
+            f"the steps of {function['name']} are a multiple of the gradient, and how long they "
+            "are meant to be is not known"
+        )
     if report.wrong and len(call.sizes) == 2 and call.sizes[-1] > 1 and not options.sizes:
         call = _with_one_output(theirs, options, report, is_mean) or call
     elif found and not report.wrong and _takes_any_depth(function, call) and not options.sizes:
@@ -323,11 +329,6 @@ def _choose_assembled(theirs: Theirs, name: str, options: Options):
         raise reason or CheckError("they give no gradient")
     way, function, found, one = works
     theirs.evaluate(way.source(), {}, function["name"])
-    if way.is_step and found and _is_one_factor(found):
-        raise CheckError(
-            f"the steps of {way.name} are a multiple of the gradient, and how long they are meant "
-            "to be is not known"
-        )
     if not name:
         theirs.others = [
             o for o in dict.fromkeys(others) if o.split(".")[0] != way.name.split(".")[0]
@@ -343,15 +344,6 @@ def _of_classes(theirs: Theirs, options: Options) -> list[str]:
         return list(dict.fromkeys(way.name for way in assembled(theirs, "", options)
                                   if "." in way.name))  # fmt: skip
     return []
-
-
-def _is_one_factor(found: Recognised) -> bool:
-    """Whether the gradient is wrong by a factor alone, that of all blocks."""
-    report = Report("")
-    judge_by_network(found, report)
-    return len(report.wrong) == len(report.blocks) and {m["id"] for m in report.mistakes} <= {
-        *FACTORS
-    }
 
 
 def _may_be_called(function: dict, example: list | None) -> bool:

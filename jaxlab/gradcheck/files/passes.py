@@ -90,7 +90,7 @@ class Assembled:
         ]
         return {
             "name": self.name, "parameters": parameters, "variadic": False, "options": "",
-            "called": self.text(),
+            "called": self.text(), "is_step": self.is_step,
         }  # fmt: skip
 
     def text(self) -> str:

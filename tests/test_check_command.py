@@ -13,6 +13,7 @@ import pytest
 
 from jaxlab.gradcheck.files import judge, roles
 from jaxlab.gradcheck.files.calls import Options
+from jaxlab.gradcheck.files.many import cores
 
 RIGHT = planted.write("rows", planted.SQUARED)
 KEYS = {"file", "function", "verdict", "cost", "layout", "blocks", "mistakes", "reason", "note"}
@@ -168,6 +169,39 @@ def test_a_folder(jaxlab, tmp_path):
     jaxlab("check", "class", status=0)
 
 
+def test_several_files(jaxlab, tmp_path):
+    (tmp_path / "group").mkdir()
+    both = RIGHT + wrong("loops", "a(1+a), loop").replace("def cost(", "def other(")
+    for name, text in {"a.py": RIGHT, "two.py": both, "group/-b.py": RIGHT}.items():
+        (tmp_path / name).write_text(text)
+    # What is imported is Python's, not what lies in the folder.
+    (tmp_path / "json.py").write_text("raise SystemExit('not this')")
+    asked = ["a.py", "two.py:cost", "two.py:other", "gone.py", "group"]
+    done = jaxlab("check", *asked, "--csv", "t.csv", "--seed", "3", status=1)
+    assert done.stdout.splitlines()[0] == "5 files, checked by running their code"
+    assert done.stdout.splitlines()[-1] == "5 files: 3 right, 1 wrong, 1 unchecked"
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert [(row["file"], row["verdict"]) for row in rows] == [
+        ("a.py", "right"), ("two.py:cost", "right"), ("two.py:other", "wrong"),
+        ("gone.py", "unchecked"), ("group/-b.py", "right"),
+    ]  # fmt: skip
+    assert "there is no file" in rows[3]["reason"]
+    assert "name a file" in jaxlab("check", status=2).stderr
+    # Each with the options that were given.
+    reports = json.loads(jaxlab("check", "a.py", "group", "--sizes", "4,3", "--json").stdout)
+    assert all("4-3" in report["layout"] for report in reports), reports
+
+
+@pytest.mark.skipif(cores() < 2, reason="there is one core")
+def test_as_many_at_once_as_there_are_cores(jaxlab, tmp_path):
+    waits = "import pathlib, time\n{}.touch()\nwhile not {}.exists():\n    time.sleep(0.01)\n"
+    one, other = ("pathlib.Path('one')", "pathlib.Path('other')")
+    (tmp_path / "a.py").write_text(waits.format(one, other) + RIGHT)
+    (tmp_path / "b.py").write_text(waits.format(other, one) + RIGHT)
+    done = jaxlab("check", "a.py", "b.py", status=0)
+    assert done.stdout.splitlines()[-1] == "2 files: 2 right"
+
+
 def test_stopped_in_the_middle_of_a_folder(python, tmp_path):
     folder = tmp_path / "class"
     folder.mkdir()
@@ -177,7 +211,7 @@ def test_stopped_in_the_middle_of_a_folder(python, tmp_path):
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not (folder / "there").exists():
+    while not (folder / "there").exists() or "right" not in (tmp_path / "t.csv").read_text():
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

@@ -6,7 +6,7 @@ import os
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from jaxlab.errors import OptionError
 from jaxlab.gradcheck.files.calls import Options
 from jaxlab.gradcheck.files.judge import Report, check_file
+from jaxlab.gradcheck.files.many import check_many
 from jaxlab.gradcheck.layouts import ORDERS
 from jaxlab.gradcheck.networks import LOSSES
 from jaxlab.writing import output_errors
@@ -23,6 +24,8 @@ LAYOUTS = [order + end for order in ORDERS for end in ("", "-columns")]
 COSTS = {name.replace(" ", "-"): name for name in LOSSES}
 WIDTH = 88
 MOST_SECONDS = 86_400
+# The options that each of several files is checked with.
+HANDED_ON = ("sizes", "examples", "labels", "layout", "cost", "seed", "seconds")
 
 DESCRIPTION = """\
 Is the gradient in FILE.py right? If not: which blocks are wrong, and which mistake is it?
@@ -36,22 +39,25 @@ name (X, y, n_hidden, lambda_, …) and filled with random data; what is not sai
 out and printed. A function example() in the file that returns all arguments settles everything.
 Two functions with the same arguments are FILE.py:COST,GRADIENT. Of a class, FILE.py:CLASS or
 FILE.py:CLASS.METHOD, an object is made and its methods for forward pass, cost and gradient called.
-FILE may be a notebook, FILE.ipynb, as well. A folder is checked file by file, one line each.
+FILE may be a notebook, FILE.ipynb, as well. Of a folder, or of several files, there is a line each;
+as many are checked at once as there are processor cores.
 
-Exit status: 0 right, 1 wrong, 2 cannot be checked (a folder: 0 all right, 1 any wrong, 2 none
-wrong but some unchecked)."""
+Exit status: 0 right, 1 wrong, 2 cannot be checked (several: 0 all right, 1 any wrong, 2 none wrong
+but some unchecked)."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """`jaxlab check FILE.py[:FUNCTION] | FOLDER [options]`; returns the exit status."""
+    """`jaxlab check FILE.py[:FUNCTION] | FOLDER … [options]`; returns the exit status."""
     import tyro
 
     @dataclass(frozen=True)
     class Check:
-        target: Annotated[
-            str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.py[:FUNCTION] | FOLDER")
+        targets: Annotated[
+            tuple[str, ...],
+            tyro.conf.Positional,
+            tyro.conf.arg(metavar="FILE.py[:FUNCTION] | FOLDER …"),
         ]
-        """The file, or a folder of them. Without FUNCTION: the only suitable one."""
+        """The file, a folder of them, or several. Without FUNCTION: the only suitable one."""
         sizes: str = ""
         """Units of every layer, e.g. 8,5,10; otherwise what the arguments call for."""
         examples: Literal["", "rows", "columns"] = ""
@@ -70,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
         json: bool = False
         """Print one JSON object instead."""
         csv: str = ""
-        """Of a folder: write the table to this file as well."""
+        """Of several: write the table to this file as well."""
 
     asked = tyro.cli(
         Check,
@@ -91,11 +97,14 @@ def run(arguments: Sequence[str]) -> int:
         raise OptionError(f"--seconds is {asked.seconds:g}: give a number above 0, a day at most")
     if asked.seed < 0:
         raise OptionError(f"--seed is {asked.seed}: it must be at least 0")
-    if os.path.isdir(asked.target):
-        return _folder(Path(asked.target), options, asked.seconds, asked.json, asked.csv)
+    if not asked.targets:
+        raise OptionError("name a file, FILE.py or FILE.py:FUNCTION, or a folder of them")
+    if len(asked.targets) > 1 or os.path.isdir(asked.targets[0]):
+        given = [f"--{name}={value}" for name in HANDED_ON if (value := getattr(asked, name))]
+        return _several(asked.targets, given, asked.json, asked.csv)
     if asked.csv:
-        raise OptionError("--csv is for a folder of files")
-    name, function = _split(asked.target)
+        raise OptionError("--csv is for a folder of files, or several")
+    name, function = _split(asked.targets[0])
     report = check_file(Path(name), function, options, asked.seconds)
     if asked.json:
         print(json.dumps(report.as_json(), ensure_ascii=False))
@@ -170,34 +179,49 @@ def _wrapped(text: str, indent: int = 4) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
-# --- a folder ---
+# --- several files ---
 
 
-def _folder(folder: Path, options: Options, seconds: float, as_json: bool, table: str) -> int:
-    files = _files(folder)
-    if not files:
-        raise OptionError(f"{folder} has no .py or .ipynb files: name a folder of files to check")
+def _several(targets: Sequence[str], options: list[str], as_json: bool, table: str) -> int:
+    named = _named(targets)
     reports: list[Report] = []
-    width = max(len(str(path.relative_to(folder))) for path in files)
+    width = max(map(len, named))
     if not as_json:
-        print(f"{len(files)} files in {folder}, checked by running their code")
-    with _table(table) as write:
-        for path in files:
-            report = check_file(path, "", options, seconds)
-            report.file = str(path.relative_to(folder))
+        of = f" in {targets[0]}" if len(targets) == 1 else ""
+        print(f"{len(named)} files{of}, checked by running their code", flush=True)
+    with _table(table) as write, closing(check_many([*named.values()], options)) as checked:
+        for name, report in zip(named, checked, strict=True):
+            report.file = name
             reports.append(report)
             write(report)
             if not as_json:
-                print(f"{report.file:<{width}}  {report.verdict:<9}  {_short(report)}", flush=True)
+                print(f"{name:<{width}}  {report.verdict:<9}  {_short(report)}", flush=True)
     if as_json:
         print(json.dumps([report.as_json() for report in reports], ensure_ascii=False))
     verdicts = [report.verdict for report in reports]
     if not as_json:
         counts = (f"{verdicts.count(v)} {v}" for v in STATUS if v in verdicts)
-        print(f"{len(files)} files: {', '.join(counts)}")
+        print(f"{len(named)} files: {', '.join(counts)}")
     if "wrong" in verdicts:
         return 1
     return 2 if "unchecked" in verdicts else 0
+
+
+def _named(targets: Sequence[str]) -> dict[str, str]:
+    """What is checked, by the name that it has in the table: in one folder from there."""
+    named = {}
+    for target in targets:
+        if not os.path.isdir(target):
+            named[target] = target
+            continue
+        files = _files(Path(target))
+        if not files:
+            raise OptionError(
+                f"{target} has no .py or .ipynb files: name a folder of files to check"
+            )
+        of = Path(target) if len(targets) == 1 else Path()
+        named |= {str(path.relative_to(of)): str(path) for path in files}
+    return named
 
 
 def _files(folder: Path) -> list[Path]:

@@ -403,9 +403,9 @@ def flat_problem(
     is_compiled = hasattr(getattr(cost, "func", cost), "lower")
     key = (cost, structure, shapes, fixed, arg_structure, rest, is_data)
     try:
-        J = (_flat_cost if is_compiled else _flat_cost.__wrapped__)(*key)
+        J = _flat_cost(*key) if is_compiled else numerical.asked_once(_flat_cost.__wrapped__(*key))
     except TypeError:  # not everything can be a key of the cache
-        J = _flat_cost.__wrapped__(*key)
+        J = numerical.asked_once(_flat_cost.__wrapped__(*key))
     theta = np.concatenate([np.ravel(np.asarray(leaf)) for leaf in leaves if _is_float(leaf)])
     return J, theta, [leaf for leaf, d in zip(arg_leaves, is_data, strict=True) if d]
 

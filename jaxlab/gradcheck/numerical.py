@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -52,6 +52,10 @@ MOST_COORDINATES_AT_ONCE = 256
 MOST_NUMBERS_ON_THE_WAY = 1 << 22
 # How many such chunks one call of the compiled loop does, before the progress bar hears of it.
 CHUNKS_PER_CALL = 64
+# Compiles in a third of the time, and what it compiles takes up to three times as long: for a cost
+# that is compiled for one check alone, and asked for no more numbers than that.
+IN_HASTE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+MOST_NUMBERS_IN_HASTE = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -136,10 +140,9 @@ def complex_steps(
     return _in_chunks(_complex_step, J, theta, data, moves, step, 1, advance)
 
 
-@partial(jax.jit, static_argnums=0)
 def cost_and_autograd(J: FlatCost, theta: Theta, data: Data) -> tuple[Any, Theta]:
     """J and ∂J/∂θ by `jax.grad`: exact to rounding, for a cost written in JAX."""
-    return jax.value_and_grad(J)(theta, data)
+    return _in_time(_cost_and_autograd, J, theta, data, 1)(J, theta, data)
 
 
 def trace(J: FlatCost, theta: Theta, data: Data) -> Any:
@@ -286,9 +289,48 @@ def remainder_order(
     return float((log_r1 - log_r2) / (log_h1 - log_h2))
 
 
+def asked_once(J: FlatCost) -> FlatCost:
+    """Marks a cost that is compiled for one check alone."""
+    J.asked_once = True  # type: ignore[attr-defined]  # of a function
+    return J
+
+
+def _in_time(program, J, theta, data, points):
+    """The program, compiled in haste where computing J at so many points is soon done."""
+    if not getattr(J, "asked_once", False) or jax.default_backend() != "cpu":
+        return program
+    jaxpr = trace(J, theta, data).jaxpr
+    if any(equation.primitive.name in ("while", "scan") for equation in equations(jaxpr)):
+        return program
+    numbers = sum(math.prod(array.shape) for array in arrays_on_the_way(J, theta, data))
+    if points * numbers > MOST_NUMBERS_IN_HASTE or not _knows_haste():
+        return program
+    return _hasty(program)
+
+
+@cache
+def _hasty(program):
+    return jax.jit(program.__wrapped__, static_argnums=0, compiler_options=IN_HASTE)
+
+
+@cache
+def _knows_haste() -> bool:
+    """Whether XLA has the options: they are no part of its interface, and may go."""
+    try:
+        jax.jit(jnp.negative, compiler_options=IN_HASTE).lower(1.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
 @partial(jax.jit, static_argnums=0)
 def _cost(J, theta, data):
     return J(theta, data)
+
+
+@partial(jax.jit, static_argnums=0)
+def _cost_and_autograd(J, theta, data):
+    return jax.value_and_grad(J)(theta, data)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -347,6 +389,7 @@ def _in_chunks(program, J, theta, data, moves, steps, points, advance) -> np.nda
     count = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)
     chunks = -(-len(moves) // (chunk * count))
     steps = np.asarray(steps, theta.dtype)
+    program = _in_time(program, J, theta, data, points * len(moves))
     if moves.ndim == 2:
         moves = np.asarray(moves, theta.dtype)
 

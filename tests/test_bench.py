@@ -39,12 +39,17 @@ def timing(seconds):
 @pytest.fixture
 def measured(monkeypatch):
     """Numbers in place of measurements."""
-    row = Row(
-        "a product", {"jaxlab": timing(0.002), "NumPy": timing(0.003)}, {"NumPy": 1.0}, 1e9,
-        "float64",
-    )  # fmt: skip
+
+    def row(work, ours, goal, **others):
+        times = {who: timing(seconds) for who, seconds in {"jaxlab": ours, **others}.items()}
+        return Row(work, times, {"NumPy": 1.0, "SciPy": goal}, 1e9, "float64")
+
+    rows = [
+        row("a product", 0.002, 1.0, NumPy=0.003, SciPy=0.002),
+        row("another", 0.004, 2.0, NumPy=0.003, SciPy=0.004, PyTorch=0.001),
+    ]
     grown = Growth("784-100-10", "examples", (1, 2, 4, 8), (0.001, 0.0012, 0.002, 0.0048))
-    modules = {"jaxlab.bench.gradient": [row], "jaxlab.bench.growth": [grown]}
+    modules = {"jaxlab.bench.gradient": rows, "jaxlab.bench.growth": [grown]}
     monkeypatch.setattr(
         command, "import_module",
         lambda name: SimpleNamespace(rows=lambda: iter(modules[name]), __version__="1"),
@@ -63,7 +68,10 @@ def test_the_table_goes_between_the_marks_and_the_numbers_to_json(measured, tmp_
     assert text.endswith("-->\nafter\n")
     assert "old" not in text
     # 1e9 operations in 2 ms are half of 1e12 a second.
-    assert "| a product | 2.00 ms | NumPy 1.50 (goal 1) | 50 % |" in text
+    # A goal that is the same in all rows stands above; what misses its goal is bold.
+    assert "| jaxlab | NumPy (≥ 1) | SciPy | others | of the best product |" in text
+    assert "| a product | 2.00 ms | 1.50 | 1.00 (≥ 1) |  | 50 % |" in text
+    assert "| another | 4.00 ms | **0.75** | **1.00** (≥ 2) | PyTorch 0.25 | 25 % |" in text
     # Four times the time with four times the examples.
     assert "| examples: 784-100-10 | 1.00 ms with 1 | 4.80 ms with 8 | n^1.00 |" in text
     assert text.splitlines()[2:-2] == capsys.readouterr().out.splitlines()
@@ -85,7 +93,7 @@ def test_on_a_gpu_the_table_goes_between_marks_of_its_own(measured, tmp_path, mo
     assert text.startswith(f"{cpu}<!-- bench on a GPU -->\n")
     assert "old" not in text
     assert "400 TFLOP/s in float64" in text
-    assert "| a product | 2.00 ms | NumPy 1.50 (goal 1) | 0 % |" in text
+    assert "| a product | 2.00 ms | 1.50 | 1.00 (≥ 1) |  | 0 % |" in text
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """`jaxlab bench`: measures, prints a table, keeps the numbers."""
 
 import dataclasses
+import itertools
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -39,7 +42,8 @@ class Options:
     """jaxlab beside what people would use instead: the same work, in the same run, taking turns.
 
     Medians over blocks of calls, without compilation; how long the first call took, with it, is in
-    the JSON. Ratios above 1 mean that jaxlab is faster. Takes minutes; leave the machine alone
+    the JSON. Under each name stands how many times as fast jaxlab is; (≥ 2) is the goal, and what
+    misses it is bold. Takes minutes; leave the machine alone
     meanwhile. PyTorch and scikit-learn are measured where they are installed: pip install
     'jaxlab[bench]'.
     """
@@ -82,11 +86,9 @@ def run(arguments: Sequence[str]) -> int:
     terminal.say(lines[0])
     record: dict[str, Any] = {"environment": environment(), "peak": peaks, "rows": []}
     for kind in kinds:
-        lines += ["", *_heading(kind)]
-        terminal.say("\n" + "\n".join(lines[-2:]))
+        rows: list[Any] = []
         for row in _progressing(kind, import_module(f"jaxlab.bench.{kind}").rows()):
-            lines.append(_line(row, peaks) if isinstance(row, Row) else _growth_line(row))
-            terminal.say(lines[-1])
+            rows.append(row)
             record["rows"].append({"kind": kind, **dataclasses.asdict(row)})
             if options.json:  # now: what is stopped after minutes keeps what it has
                 write_whole(
@@ -94,6 +96,9 @@ def run(arguments: Sequence[str]) -> int:
                     (json.dumps(record, indent=2) + "\n").encode(),
                     otherwise="name another file",
                 )
+        table = ["", *(_growth_table if kind == "growth" else partial(_table, peaks))(kind, rows)]
+        terminal.say("\n".join(table))
+        lines += table
     if options.figure:
         write_whole(options.figure, _drawn(record, options.figure), otherwise="name another file")
     if options.readme:
@@ -108,36 +113,60 @@ def run(arguments: Sequence[str]) -> int:
 def _progressing(kind: str, rows: Iterable[Row | Growth]) -> Iterable[Row | Growth]:
     """The rows, with a spinner while each is measured."""
     each = iter(rows)
-    while True:
-        with terminal.waiting(f"measuring: {kind}"):
+    for done in itertools.count():
+        with terminal.waiting(f"measuring: {kind}" + f", {done} done" * bool(done)):
             row = next(each, None)
         if row is None:
             return
         yield row
 
 
-def _line(row: Row, peaks: dict[str, float]) -> str:
-    """One row of the table."""
-    ratios = []
-    for who in row.times:
-        if who != OURS:
-            goal = f" (goal {row.goals[who]:g})" if who in row.goals else ""
-            ratios.append(f"{who} {row.ratio(who):.2f}{goal}")
-    ours = row.times[OURS].median
-    share = f"{100 * row.operations / ours / peaks[row.dtype]:.0f} %" if row.operations else "–"
-    return f"| {row.work} | {_duration(ours)} | {'; '.join(ratios)} | {share} |"
+def _table(peaks: dict[str, float], kind: str, rows: list[Row]) -> list[str]:
+    """A column for each who is there more than once, and one for all others."""
+    times_there = Counter(who for row in rows for who in row.times)
+    columns = [who for who, times in times_there.items() if times > 1 and who != OURS]
+    others = any(times == 1 for times in times_there.values())
+    heading = {WORK[kind]: "", OURS: ""}
+    for who in columns:  # a goal that is the same everywhere stands in the heading
+        goals = {row.goals.get(who) for row in rows if who in row.times}
+        heading[who] = _goal(goals.pop()) if len(goals) == 1 else ""
+    names = [f"{name} {goal}".strip() for name, goal in heading.items()]
+    lines = [[*names, *["others"] * others, "of the best product"]]
+    for row in rows:
+        ours = row.times[OURS].median
+        cells = [_cell(row, who, heading[who]) for who in columns]
+        if others:
+            rest = [who for who in row.times if who != OURS and who not in columns]
+            cells.append("; ".join(f"{who} {_cell(row, who)}" for who in rest))
+        share = f"{100 * row.operations / ours / peaks[row.dtype]:.0f} %" if row.operations else "–"
+        lines.append([row.work, _duration(ours), *cells, share])
+    return _markdown(lines)
 
 
-def _heading(kind: str) -> list[str]:
-    if kind == "growth":
-        return [f"| {WORK[kind]} | from | to | time grows as |", "|---|---|---|---|"]
-    return [f"| {WORK[kind]} | jaxlab | times as fast as | of the best product |",
-            "|---|---|---|---|"]  # fmt: skip
+def _cell(row: Row, who: str, said: str = "") -> str:
+    """How many times as fast as another we are, bold where that is below the goal."""
+    if who not in row.times:
+        return ""
+    ratio, goal = f"{row.ratio(who):.2f}", row.goals.get(who)
+    missed = goal is not None and float(ratio) < goal
+    return (f"**{ratio}**" if missed else ratio) + f" {_goal(goal)}".rstrip() * (not said)
 
 
-def _growth_line(row: Growth) -> str:
-    ends = (f"{_duration(row.seconds[i])} with {row.n[i]:,}" for i in (0, -1))
-    return f"| {row.what}: {row.work} | {' | '.join(ends)} | n^{row.exponent:.2f} |"
+def _goal(goal: float | None) -> str:
+    return "" if goal is None else f"(≥ {goal:g})"
+
+
+def _growth_table(kind: str, rows: list[Growth]) -> list[str]:
+    lines = [[WORK[kind], "from", "to", "time grows as"]]
+    for row in rows:
+        ends = [f"{_duration(row.seconds[i])} with {row.n[i]:,}" for i in (0, -1)]
+        lines.append([f"{row.what}: {row.work}", *ends, f"n^{row.exponent:.2f}"])
+    return _markdown(lines)
+
+
+def _markdown(lines: list[list[str]]) -> list[str]:
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    return [rows[0], "|---" * len(lines[0]) + "|", *rows[1:]]
 
 
 def _drawn(record: dict[str, Any], path: Path) -> bytes:

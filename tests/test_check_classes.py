@@ -329,8 +329,7 @@ class Classifier:
     assert "net._initialize(8, 10)" in right.note
 
 
-def test_forward_cost_and_backward_that_hand_on_a_cache(check):
-    source = """
+CACHE = """
 def forward_propagation(X, parameters):
     A1 = np.tanh(parameters["W1"] @ X + parameters["b1"])
     A2 = s(parameters["W2"] @ A1 + parameters["b2"])
@@ -346,12 +345,37 @@ def backward_propagation(parameters, cache, X, Y):
     return {"dW1": dZ1 @ X.T / m, "db1": dZ1.sum(1, keepdims=True) / m,
             "dW2": dZ2 @ A1.T / m, "db2": dZ2.sum(1, keepdims=True) / m}
 """
-    right = check(source)
+
+
+def test_forward_cost_and_backward_that_hand_on_a_cache(check):
+    right = check(CACHE)
     assert (right.function, right.verdict) == ("backward_propagation", "right")
     assert "hidden units tanh" in right.cost
     assert "a column" in right.layout
-    wrong = check(source.replace("(1 - A1 ** 2)", "(1 - np.tanh(A1) ** 2)"))
+    wrong = check(CACHE.replace("(1 - A1 ** 2)", "(1 - np.tanh(A1) ** 2)"))
     assert (wrong.verdict, wrong.wrong) == ("wrong", ["W1", "b1"])
+
+
+@pytest.mark.parametrize(
+    ("summed", "shapes", "over"),
+    [(".sum()", ["()", "()"], "as well"), (".sum(0)", ["(13,)", "(13,)"], "instead")],
+)
+def test_a_bias_that_is_summed_over_the_units(check, summed, shapes, over):
+    wrong = check(CACHE.replace(".sum(1, keepdims=True)", summed))
+    assert (wrong.verdict, wrong.wrong) == ("wrong", ["b1", "b2"])
+    (mistake,) = wrong.mistakes
+    assert mistake["id"] == "shape"
+    assert f"b1 has shape (5, 1), its gradient {shapes[0]}" in mistake["explanation"]
+    assert mistake["explanation"].endswith(f"(axis=1); this is over the units {over}")
+    kept = check(NET + COST + KEPT.replace("d3.sum(0)", "d3.sum()"))
+    assert (kept.verdict, kept.wrong, ids(kept)) == ("wrong", ["b2"], {"b2": "shape"})
+
+
+def test_right_numbers_in_a_shape_that_spreads_when_subtracted(check):
+    right = check(CACHE.replace(".sum(1, keepdims=True)", ".sum(1)"))
+    assert right.verdict == "right"
+    assert "BUT b1 (5, 1) less its gradient (5,) gives (5, 5), b2 (10, 1)" in right.reason
+    assert not check(CACHE).reason
 
 
 def test_attributes_in_slots_and_an_autoencoder(check):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxlab.errors import CheckError
-from jaxlab.gradcheck.files.calls import LABELS
+from jaxlab.gradcheck.files.calls import LABELS, Call
 from jaxlab.gradcheck.files.find import Recognised
 from jaxlab.gradcheck.files.report import Report, block_report
 from jaxlab.gradcheck.layouts import in_order, leaves, paths, rebuilt
@@ -205,6 +205,15 @@ def _refuse_one_at_a_time(found: Recognised, shapes, own, text: str) -> None:
         )
 
 
+def _summed_over(call: Call, sizes: set[int]) -> str:
+    """Over what gradients of biases of these sizes are summed, where that is not the examples."""
+    over = {1: "the units as well", len(call.x): "the units instead"}
+    if len(sizes) != 1 or not (wrongly := over.get(*sizes)):
+        return ""
+    axis = 0 if call.examples == "rows" else 1
+    return f". A bias has a sum over the examples (axis={axis}); this is over {wrongly}"
+
+
 def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
     """A gradient that is not built like the parameters is wrong, whatever its numbers."""
     call, names = found.call, list(right[0])
@@ -215,13 +224,14 @@ def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
     grads = [in_order(theta, g) for theta, (_, g) in zip(call.points, call.results, strict=True)]
     shapes, own = ([part.shape for part in leaves(part)] for part in (call.points[0], grads[0]))
     text = f"the parameters are {len(shapes)} arrays, the gradient is {len(own)}"
-    bad = names
+    bad, hint = names, ""
     if len(shapes) == len(own):
         differ = [i for i, (s, o) in enumerate(zip(shapes, own, strict=True)) if s != o]
         # In the order of the arrays, which is not that of the names.
         each = [f"{kind}{l}" for kind, l, _ in found.layout.pieces()]
         each = each if len(shapes) == len(each) else paths(call.points[0])
         text = "; ".join(f"{each[i]} has shape {shapes[i]}, its gradient {own[i]}" for i in differ)
+        hint = _summed_over(call, {math.prod(own[i]) for i in differ if each[i][0] == "b"})
         _refuse_one_at_a_time(found, shapes, own, text)
         if len(shapes) == len(names):
             bad = [each[i] for i in differ]
@@ -237,7 +247,9 @@ def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
             name: block_report([g[name] for g in grads], [r[name] for r in right], tolerance)
             for name in names if name not in bad
         }  # fmt: skip
-    report.mistakes = [asdict(Mistake("shape", ", ".join(bad), f"{text}: they must be alike"))]
+    report.mistakes = [
+        asdict(Mistake("shape", ", ".join(bad), f"{text}: they must be alike{hint}"))
+    ]
     rest = [name for name in report.wrong if name not in bad]
     if rest:
         report.reason = f"{', '.join(rest)} will be explained once every block has its shape"

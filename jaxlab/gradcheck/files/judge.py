@@ -4,10 +4,13 @@ Here is which function is checked and for which layers; `by_network.py` and `by_
 judge its gradient.
 """
 
+import math
 import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck.factors import FACTORS
@@ -19,7 +22,7 @@ from jaxlab.gradcheck.files.find import Recognised, find, is_alike, is_gradient
 from jaxlab.gradcheck.files.process import EndedError, Theirs
 from jaxlab.gradcheck.files.report import Report
 from jaxlab.gradcheck.files.roles import COSTS, GRADIENTS, role_of
-from jaxlab.gradcheck.layouts import in_order, raw_leaves
+from jaxlab.gradcheck.layouts import in_order, paths, raw_leaves
 
 RIGHT_ALONE = "right for one output an example, not for several"
 DEEPER = (8, 5, 10)  # the layers that are tried first, where none are named
@@ -126,6 +129,9 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
         notes.append("a decay that is added where parameters are updated was not seen")
     if theirs.passed_over and not report.reason:
         report.reason = f"NOT CHECKED: {', '.join(theirs.passed_over)}"
+    if report.verdict == "right" and (apart := _that_cannot_be_subtracted(call)):
+        said = f"the numbers are right, BUT {apart}: give the gradient the shape of its parameters"
+        report.reason = "; ".join(part for part in (said, report.reason) if part)
     report.note = "; ".join(note for note in notes if note)
 
 
@@ -222,6 +228,23 @@ def _told_apart_by_shape(call: Call) -> bool:
         [part.shape for part in raw_leaves(value)] for value in (theta, grad, in_order(theta, grad))
     )
     return isinstance(grad, list | tuple) and own != put and shapes != own
+
+
+def _that_cannot_be_subtracted(call: Call) -> str:
+    """What becomes of parameters from which such a gradient is subtracted, where that is more."""
+    theta, (_, grad) = call.points[0], call.results[0]
+    if isinstance(theta, dict) and len(theta) == 1:  # the name of the argument
+        (theta,) = theta.values()
+    pairs = [raw_leaves(theta), raw_leaves(in_order(theta, grad))]
+    if len(pairs[0]) != len(pairs[1]):
+        return ""
+    texts = []
+    for name, p, g in zip(paths(theta), *pairs, strict=True):
+        with suppress(ValueError):
+            after = np.broadcast_shapes(p.shape, g.shape)
+            if p.size == g.size < math.prod(after):
+                texts.append(f"{name} {p.shape} less its gradient {g.shape} gives {after}")
+    return ", ".join(texts)
 
 
 def _choose(theirs: Theirs, name: str, options: Options):
@@ -323,7 +346,7 @@ def _choose_assembled(theirs: Theirs, name: str, options: Options):
         except CheckError as error:
             reason = reason or error
             continue
-        if is_alike(one) and (works is None or found):
+        if (is_alike(one) or way.misshapen) and (works is None or found):
             works = way, function, found, one
     if works is None:
         raise reason or CheckError("they give no gradient")

@@ -48,6 +48,7 @@ SIZES = ("n_in", "n_hidden", "n_out", "sizes", "m")
 RATE, HALF = "0.5", "0.25"
 DECAY = str(SETTINGS["decay"])
 STEP = 1e-5
+MISSHAPEN = "some arrays have another shape than their parameters"
 # What may be taken for J where there is no cost: the gradient decides.
 ASSUMED = [
     cost + divided
@@ -68,7 +69,7 @@ class Assembled:
     name: "Network.backward". lines: its body. example: arguments for it, without Y where that is X;
     X has one example in each of its `examples`, "rows" or "columns". sizes: those of the layers.
     assumed: what was taken for J, "" where that is theirs. is_step: the gradient is that which a
-    step of training was made of.
+    step of training was made of. misshapen: some of its arrays have not the shape of theirs.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Assembled:
     sizes: tuple[int, ...]
     assumed: str = ""
     is_step: bool = False
+    misshapen: bool = False
 
     def source(self) -> str:
         head = f"def assembled({', '.join(self._names())}):"
@@ -227,9 +229,9 @@ class Parts:
         if self._is_pair(result["returned"]):
             yield self._assembled(name, [*forward, f"return {call}"])
             return
-        gradient, reason = self._gradient(forward, function, call, **result)
+        gradient, said = self._gradient(forward, function, call, **result)
         if not gradient:
-            self.why.append((40 + far, f"{name} {reason}"))
+            self.why.append((40 + far, f"{name} {said}"))
             return
         if _is_number(result["returned"]) and gradient[0] == call:  # beside what it keeps
             yield self._assembled(name, [*forward, f"J = {call}", *gradient[1:]])
@@ -250,7 +252,10 @@ class Parts:
             self.why.append((50 + far, f"{name} gives a gradient, but of no cost that is known"))
             return
         way = self._assembled(name, [*forward, f"J = {best}", *again, *gradient])
-        yield replace(way, assumed=best if assumed else "", is_step=" / " in gradient[-1])
+        yield replace(
+            way, assumed=best if assumed else "", is_step=" / " in gradient[-1],
+            misshapen=said == MISSHAPEN,
+        )  # fmt: skip
 
     def _fits(
         self, name: str, costs: list[str], forward: list[str], gradient: list[str]
@@ -278,17 +283,22 @@ class Parts:
                 J.append(there._run(forward, f"[float({'), float('.join(costs)})]")[0])
             if None in J:
                 return {}
+            alike = own[i].size == part.size
+            along = (own[i].reshape(part.shape) * move).sum() if alike else np.nan
             for cost, one, other in zip(costs, *J, strict=True):
                 slope = (one - other) / (2 * STEP)
                 moving |= {cost} if slope else set()
-                fits[cost] += bool(np.isclose(slope, (own[i] * move).sum(), rtol=1e-4))
+                fits[cost] += bool(np.isclose(slope, along, rtol=1e-4))
         return {cost: n for cost, n in fits.items() if cost in moving}
 
     def _gradient(
         self, forward: list[str], function: dict, call: str, returned: Any, after: dict,
         before: dict,
     ) -> tuple[list[str], str]:  # fmt: skip
-        """The lines that return J and the gradient, wherever that is; else why there are none."""
+        """The lines that return J and the gradient, wherever that is; else why there are none.
+
+        Beside lines: `MISSHAPEN` where some of its arrays have another shape than theirs.
+        """
         if self._is_alike(returned):
             return [f"return J, {call}"], ""
         if isinstance(returned, tuple | list):
@@ -297,11 +307,17 @@ class Parts:
                     return [f"return J, {call}[{i}]"], ""
         others = {key: value for key, value in after.items() if key not in self.theta}
         keys = {name: key_of_gradient(name, others) for name in self.theta}
+        kept = [call, f"return J, {_dict({n: f'net.{key}' for n, key in keys.items()})}"]
         if None not in keys.values() and self._is_alike([others[k] for k in keys.values()]):
-            return [call, f"return J, {_dict({n: f'net.{key}' for n, key in keys.items()})}"], ""
+            return kept, ""
         for key, value in others.items():
             if re.search(KEEPS_GRADIENT, key.lower()) and self._is_alike(value):
                 return [call, f"return J, net.{key}"], ""
+        # By the names it is one, as where a bias has one sum over all units.
+        if self._is_misshapen(returned):
+            return [f"return J, {call}"], MISSHAPEN
+        if None not in keys.values() and self._is_misshapen({n: others[keys[n]] for n in keys}):
+            return kept, MISSHAPEN
         if not self._moved(after, before):
             return [], "neither returns a gradient like the parameters nor keeps one"
         return self._of_steps(forward, function, call, before)
@@ -449,6 +465,17 @@ class Parts:
         if not all(a.dtype.kind in "fi" for a in arrays):
             return False
         return sorted(a.size for a in arrays) == sorted(a.size for a in own)
+
+    def _is_misshapen(self, value: Any) -> bool:
+        """Whether it has an array for each parameter, by their names, some of other shapes."""
+        only = next(iter(self.theta.values()))
+        names = only if len(self.theta) == 1 and isinstance(only, dict) else self.theta
+        if not isinstance(value, dict) or None in [key_of_gradient(n, value) for n in names]:
+            return False
+        arrays, own = raw_leaves(in_order(self.theta, value)), raw_leaves(self.theta)
+        if len(arrays) != len(own) or not all(a.dtype.kind in "fi" for a in arrays):
+            return False
+        return any(a.size == p.size > 1 for a, p in zip(arrays, own, strict=True))
 
 
 # --- arguments ---

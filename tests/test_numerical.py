@@ -188,7 +188,7 @@ def test_what_is_held_at_once_is_bounded_by_what_the_cost_computes(monkeypatch):
 
     rng = np.random.default_rng(0)
     theta, data = rng.standard_normal(35), [rng.random((7, 900)), rng.random((900, 5))]
-    assert numerical._numbers_on_the_way(J, theta, data) == 900 * 5  # not x, which stays
+    assert numerical.facts(J, theta, data).largest == 900 * 5  # not x, which stays
     whole = numerical.costs_along(J, theta, data, np.arange(35), 1e-3 * numerical.CENTRAL)
     monkeypatch.setattr(numerical, "MOST_NUMBERS_ON_THE_WAY", 3 * 4 * 900 * 5)
     sizes = []

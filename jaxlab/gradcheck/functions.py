@@ -449,14 +449,13 @@ def _traced(cost, params, args):
         J, theta, data = flat_problem(cost, params, args, data_traced=data_traced)
         try:
             closed = anew(numerical.trace, J, theta, data)
-            jaxpr = closed.jaxpr
         except Exception:  # whatever a stranger's function does with a tracer
             continue
-        primitives = [equation.primitive.name for equation in numerical.equations(jaxpr)]
+        known = numerical.facts(J, theta, data)
+        primitives = [*known.primitives]
         if len(primitives) > MOST_OPERATIONS or not CALLBACKS.isdisjoint(primitives):
             break
-        kinds = {array.dtype for array in numerical.arrays_on_the_way(J, theta, data)}
-        floats = [kind for kind in kinds if jnp.issubdtype(kind, jnp.floating)]
+        floats = [kind for kind in known.dtypes if jnp.issubdtype(kind, jnp.floating)]
         if half := [str(kind) for kind in floats if kind.itemsize < 4]:
             raise CheckError(
                 f"J is computed in {half[0]}, which has too few digits to tell a right gradient "
@@ -465,6 +464,7 @@ def _traced(cost, params, args):
         fewer = any(kind.itemsize < 8 for kind in floats)
         if any(np.dtype(one.dtype).itemsize == 8 for one in numerical.constants(closed)):
             primitives.append(HOLDS_ARRAYS)
+        data = [jnp.asarray(array) for array in data]  # once, not with every call
         return J, theta, data, frozenset(primitives), fewer and theta.dtype == np.float64
     return None, theta, data, frozenset(), False
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -167,10 +168,35 @@ def constants(closed: Any) -> Iterator[Any]:
                 yield array
 
 
-def arrays_on_the_way(J: FlatCost, theta: Theta, data: Data) -> Iterator[Any]:
-    """Shape and dtype of all that J computes from θ: an accuracy beside the cost does not count."""
+class Facts(NamedTuple):
+    """What is known of a cost before it is computed.
+
+    primitives: the names of all operations in it. dtypes, numbers, largest: of the arrays that lead
+    from θ to it, how many numbers they have in all and in the largest of them; an accuracy beside
+    the cost does not count.
+    """
+
+    primitives: list[str]
+    dtypes: frozenset[np.dtype]
+    numbers: int
+    largest: int
+
+
+def facts(J: FlatCost, theta: Theta, data: Data) -> Facts:
+    """Found out once for each trace of J."""
     jaxpr = trace(J, theta, data).jaxpr
-    return _moved_arrays(jaxpr, [True] + [False] * len(data), [True] * len(jaxpr.outvars))
+    if jaxpr not in _FACTS:
+        moved = [True] + [False] * len(data)
+        arrays = [*_moved_arrays(jaxpr, moved, [True] * len(jaxpr.outvars))]
+        sizes = [math.prod(array.shape) for array in arrays]
+        _FACTS[jaxpr] = Facts(
+            [equation.primitive.name for equation in equations(jaxpr)],
+            frozenset(array.dtype for array in arrays), sum(sizes), max(sizes, default=1),
+        )  # fmt: skip
+    return _FACTS[jaxpr]
+
+
+_FACTS: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
 
 
 def _moved_arrays(jaxpr: Any, moved: Sequence[bool], used: Sequence[bool]) -> Iterator[Any]:
@@ -209,12 +235,6 @@ def _inside(equation: Any) -> list[Any]:
 
 def _arrays(results: Iterable[Any]) -> list[Any]:
     return [var.aval for var in results if hasattr(var.aval, "shape")]
-
-
-def _numbers_on_the_way(J: FlatCost, theta: Theta, data: Data) -> int:
-    """In the largest array that J computes from θ."""
-    arrays = arrays_on_the_way(J, theta, data)
-    return max((math.prod(array.shape) for array in arrays), default=1)
 
 
 def takes_complex(J: FlatCost, theta: Theta, data: Data) -> bool:
@@ -299,11 +319,12 @@ def _in_time(program, J, theta, data, points):
     """The program, compiled in haste where computing J at so many points is soon done."""
     if not getattr(J, "asked_once", False) or jax.default_backend() != "cpu":
         return program
-    jaxpr = trace(J, theta, data).jaxpr
-    if any(equation.primitive.name in ("while", "scan") for equation in equations(jaxpr)):
-        return program
-    numbers = sum(math.prod(array.shape) for array in arrays_on_the_way(J, theta, data))
-    if points * numbers > MOST_NUMBERS_IN_HASTE or not _knows_haste():
+    known = facts(J, theta, data)
+    if (
+        not {"while", "scan"}.isdisjoint(known.primitives)
+        or points * known.numbers > MOST_NUMBERS_IN_HASTE
+        or not _knows_haste()
+    ):
         return program
     return _hasty(program)
 
@@ -383,7 +404,7 @@ def _in_chunks(program, J, theta, data, moves, steps, points, advance) -> np.nda
     most = min(
         MOST_COORDINATES_AT_ONCE,
         MOST_NUMBERS_AT_ONCE // (theta.size * points),
-        MOST_NUMBERS_ON_THE_WAY // (_numbers_on_the_way(J, theta, data) * points),
+        MOST_NUMBERS_ON_THE_WAY // (facts(J, theta, data).largest * points),
     )
     chunk = max(min(most, len(moves)), 1)
     count = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)

@@ -24,12 +24,12 @@ from jaxlab.results import environment
 from jaxlab.writing import write_whole
 
 WORK = {
-    "gradient": "cost and gradient by hand, by autograd, by NumPy, PyTorch, scikit-learn",
-    "training": "classifier, autoencoder and L-BFGS against PyTorch, scikit-learn, SciPy",
-    "checking": "the gradient check against torch.autograd.gradcheck, SciPy, check_grads",
-    "convnet": "exercise 7 against PyTorch, and pytorch/examples",
+    "gradient": "one cost and its gradient",
+    "training": "training",
+    "checking": "checking a gradient",
+    "convnet": "exercise 7",
     "processes": "whole commands, start-up and all",
-    "growth": "how the time grows with examples, hidden units, layers, networks",
+    "growth": "how the time grows",
 }
 MARKS = {
     "cpu": ("<!-- bench -->", "<!-- end of bench -->"),

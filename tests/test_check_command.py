@@ -460,6 +460,15 @@ def test_one_file_is_no_obstacle_to_the_others(jaxlab, tmp_path):
     assert "4 files: 3 right, 1 unchecked" in done.stdout
 
 
+def test_a_file_that_kills_the_process_that_checks_it(jaxlab, tmp_path):
+    (tmp_path / "a.py").write_text("import os\nos.kill(os.getppid(), 9)\n" + RIGHT)
+    for name in "bcde":
+        (tmp_path / f"{name}.py").write_text(RIGHT)
+    reports = json.loads(jaxlab("check", ".", "--json", status=2).stdout)
+    assert [report["verdict"] for report in reports] == ["unchecked", *4 * ["right"]]
+    assert reports[0]["reason"] == "a fault of jaxlab's own, its process ended with status -9"
+
+
 def test_a_fault_of_the_checker_is_no_verdict(tmp_path, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("planted")

@@ -24,8 +24,6 @@ LAYOUTS = [order + end for order in ORDERS for end in ("", "-columns")]
 COSTS = {name.replace(" ", "-"): name for name in LOSSES}
 WIDTH = 88
 MOST_SECONDS = 86_400
-# The options that each of several files is checked with.
-HANDED_ON = ("sizes", "examples", "labels", "layout", "cost", "seed", "seconds")
 
 DESCRIPTION = """\
 Is the gradient in FILE.py right? If not: which blocks are wrong, and which mistake is it?
@@ -100,8 +98,7 @@ def run(arguments: Sequence[str]) -> int:
     if not asked.targets:
         raise OptionError("name a file, FILE.py or FILE.py:FUNCTION, or a folder of them")
     if len(asked.targets) > 1 or os.path.isdir(asked.targets[0]):
-        given = [f"--{name}={value}" for name in HANDED_ON if (value := getattr(asked, name))]
-        return _several(asked.targets, given, asked.json, asked.csv)
+        return _several(asked.targets, options, asked.seconds, asked.json, asked.csv)
     if asked.csv:
         raise OptionError("--csv is for a folder of files, or several")
     name, function = _split(asked.targets[0])
@@ -182,14 +179,17 @@ def _wrapped(text: str, indent: int = 4) -> list[str]:
 # --- several files ---
 
 
-def _several(targets: Sequence[str], options: list[str], as_json: bool, table: str) -> int:
+def _several(
+    targets: Sequence[str], options: Options, seconds: float, as_json: bool, table: str
+) -> int:
     named = _named(targets)
+    checking = check_many([*named.values()], options, seconds)
     reports: list[Report] = []
     width = max(map(len, named))
     if not as_json:
         of = f" in {targets[0]}" if len(targets) == 1 else ""
         print(f"{len(named)} files{of}, checked by running their code", flush=True)
-    with _table(table) as write, closing(check_many([*named.values()], options)) as checked:
+    with _table(table) as write, closing(checking) as checked:
         for name, report in zip(named, checked, strict=True):
             report.file = name
             reports.append(report)
@@ -207,12 +207,13 @@ def _several(targets: Sequence[str], options: list[str], as_json: bool, table: s
     return 2 if "unchecked" in verdicts else 0
 
 
-def _named(targets: Sequence[str]) -> dict[str, str]:
+def _named(targets: Sequence[str]) -> dict[str, tuple[Path, str]]:
     """What is checked, by the name that it has in the table: in one folder from there."""
     named = {}
     for target in targets:
         if not os.path.isdir(target):
-            named[target] = target
+            name, function = _split(target)
+            named[target] = Path(name), function
             continue
         files = _files(Path(target))
         if not files:
@@ -220,7 +221,7 @@ def _named(targets: Sequence[str]) -> dict[str, str]:
                 f"{target} has no .py or .ipynb files: name a folder of files to check"
             )
         of = Path(target) if len(targets) == 1 else Path()
-        named |= {str(path.relative_to(of)): str(path) for path in files}
+        named |= {str(path.relative_to(of)): (path, "") for path in files}
     return named
 
 

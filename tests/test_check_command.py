@@ -466,7 +466,7 @@ def test_a_file_that_kills_the_process_that_checks_it(jaxlab, tmp_path):
         (tmp_path / f"{name}.py").write_text(RIGHT)
     reports = json.loads(jaxlab("check", ".", "--json", status=2).stdout)
     assert [report["verdict"] for report in reports] == ["unchecked", *4 * ["right"]]
-    assert reports[0]["reason"] == "a fault of jaxlab's own, its process ended with status -9"
+    assert reports[0]["reason"] == "the process that checked it ended with status -9"
 
 
 def test_a_fault_of_the_checker_is_no_verdict(tmp_path, monkeypatch):

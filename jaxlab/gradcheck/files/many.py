@@ -84,7 +84,7 @@ def _asked(worker: subprocess.Popen, target: Target, options: Options, seconds: 
         worker.stdin.flush()
         return Report(**json.loads(worker.stdout.readline()))
     worker.kill()
-    reason = f"a fault of jaxlab's own, its process ended with status {worker.wait()}"
+    reason = f"the process that checked it ended with status {worker.wait()}"
     return Report(str(file), function, reason=reason)
 
 

@@ -201,3 +201,40 @@ def test_what_is_held_at_once_is_bounded_by_what_the_cost_computes(monkeypatch):
     parts = numerical.costs_along(J, theta, data, np.arange(35), 1e-3 * numerical.CENTRAL)
     assert {*sizes} == {3}
     np.testing.assert_allclose(parts, whole, rtol=1e-13)
+
+
+def squares(theta, data):
+    return jnp.sum(jnp.sin(data[0] @ theta) ** 2)
+
+
+def looped(theta, data):
+    return jax.lax.fori_loop(0, 3, lambda i, J: J + jnp.sin(theta).sum(), 0.0 * theta.sum())
+
+
+def compiled_in_haste(J, points=4, rows=7):
+    theta, data = np.linspace(0.1, 0.5, 5), [np.ones((rows, 5))]
+    numerical.costs_along(J, theta, data, np.arange(5), 1e-3 * numerical.CENTRAL)
+    program = numerical._costs_along
+    return numerical._in_haste_where_it_pays(program, J, theta, data, points) is not program
+
+
+def test_what_is_asked_once_and_for_little_is_compiled_in_haste():
+    assert not compiled_in_haste(squares)
+    once = numerical.asked_once(lambda theta, data: squares(theta, data))
+    assert compiled_in_haste(once)
+    assert not compiled_in_haste(once, points=10**7)
+    assert not compiled_in_haste(numerical.asked_once(lambda theta, data: looped(theta, data)))
+    theta, data = np.linspace(0.1, 0.5, 5), [np.ones((7, 5))]
+    moves = np.arange(5), 1e-3 * numerical.CENTRAL
+    np.testing.assert_allclose(
+        numerical.costs_along(once, theta, data, *moves),
+        numerical.costs_along(squares, theta, data, *moves), rtol=1e-14,
+    )  # fmt: skip
+
+
+def test_an_xla_without_these_options_compiles_as_ever(monkeypatch):
+    for one in (numerical._hasty, numerical._knows_haste):
+        one.cache_clear()
+    monkeypatch.setattr(numerical, "IN_HASTE", {"xla_gone": True})
+    assert not compiled_in_haste(numerical.asked_once(lambda theta, data: squares(theta, data)))
+    numerical._knows_haste.cache_clear()

@@ -53,8 +53,8 @@ def check_gradients(
     hand-written derivative rule inside that differences contradict, `jax.grad` is no witness. The
     complex step is left out where the cost is not analytic. Each is said in the result's `notes`. A
     cost under `jax.jit` is compiled once for all checks with arrays of the same shapes, which take
-    a tenth of a second then; any other may have changed since, and is compiled for each check: a
-    second or two.
+    some hundredths of a second then; any other may have changed since, and is compiled for each
+    check: a third of a second for a small one.
 
     Small networks are checked at every coordinate. Large ones by `jax.grad` at every coordinate,
     which the other witnesses confirm along a random direction a block; without it, or in float32,

@@ -143,7 +143,7 @@ def complex_steps(
 
 def cost_and_autograd(J: FlatCost, theta: Theta, data: Data) -> tuple[Any, Theta]:
     """J and ∂J/∂θ by `jax.grad`: exact to rounding, for a cost written in JAX."""
-    return _in_time(_cost_and_autograd, J, theta, data, 1)(J, theta, data)
+    return _in_haste_where_it_pays(_cost_and_autograd, J, theta, data, 1)(J, theta, data)
 
 
 def trace(J: FlatCost, theta: Theta, data: Data) -> Any:
@@ -315,7 +315,7 @@ def asked_once(J: FlatCost) -> FlatCost:
     return J
 
 
-def _in_time(program, J, theta, data, points):
+def _in_haste_where_it_pays(program, J, theta, data, points):
     """The program, compiled in haste where computing J at so many points is soon done."""
     if not getattr(J, "asked_once", False) or jax.default_backend() != "cpu":
         return program
@@ -410,7 +410,7 @@ def _in_chunks(program, J, theta, data, moves, steps, points, advance) -> np.nda
     count = max(-(-len(moves) // (chunk * CHUNKS_PER_CALL)), 1)
     chunks = -(-len(moves) // (chunk * count))
     steps = np.asarray(steps, theta.dtype)
-    program = _in_time(program, J, theta, data, points * len(moves))
+    program = _in_haste_where_it_pays(program, J, theta, data, points * len(moves))
     if moves.ndim == 2:
         moves = np.asarray(moves, theta.dtype)
 

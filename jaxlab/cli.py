@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = arguments[0] if arguments else "--help"
     try:
         status = _run(command, arguments[1:])
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as where it was closed before the start
+            sys.stdout.flush()
         # When Python ends, JAX and Python itself look through all objects for garbage, for half a
         # second, and free nothing that the system would not. Asked for last, so done first.
         atexit.register(gc.freeze)

@@ -1,5 +1,6 @@
 """`jaxlab check` of classes, and of forward, cost and backward in functions of their own."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -357,25 +358,92 @@ def test_forward_cost_and_backward_that_hand_on_a_cache(check):
 
 
 @pytest.mark.parametrize(
-    ("summed", "shapes", "over"),
-    [(".sum()", ["()", "()"], "as well"), (".sum(0)", ["(13,)", "(13,)"], "instead")],
+    ("summed", "shape", "over"), [(".sum()", "()", "as well"), (".sum(0)", "(13,)", "instead")]
 )
-def test_a_bias_that_is_summed_over_the_units(check, summed, shapes, over):
-    wrong = check(CACHE.replace(".sum(1, keepdims=True)", summed))
+@pytest.mark.parametrize("returned", ["dict", "tuple"])
+def test_a_bias_that_is_summed_over_the_units(check, summed, shape, over, returned):
+    source = CACHE.replace(".sum(1, keepdims=True)", summed)
+    if returned == "tuple":
+        source = source.replace('{"dW1": dZ1', "(dZ1").replace(f"{summed} / m}}", f"{summed} / m)")
+        source = re.sub('"d[Wb][12]": ', "", source)
+    wrong = check(source)
     assert (wrong.verdict, wrong.wrong) == ("wrong", ["b1", "b2"])
     (mistake,) = wrong.mistakes
     assert mistake["id"] == "shape"
-    assert f"b1 has shape (5, 1), its gradient {shapes[0]}" in mistake["explanation"]
-    assert mistake["explanation"].endswith(f"(axis=1); this is over the units {over}")
-    kept = check(NET + COST + KEPT.replace("d3.sum(0)", "d3.sum()"))
-    assert (kept.verdict, kept.wrong, ids(kept)) == ("wrong", ["b2"], {"b2": "shape"})
+    assert f"b1 has shape (5, 1), its gradient {shape}; b2 has" in mistake["explanation"]
+    assert mistake["explanation"].endswith(
+        f"is a sum over the examples (axis=1); that of b1 and b2 is over the units {over}"
+    )
+
+
+def test_a_bias_in_an_attribute_that_is_one_number(check):
+    wrong = check(NET + COST + KEPT.replace("d3.sum(0)", "d3.sum()"))
+    assert (wrong.verdict, wrong.wrong, ids(wrong)) == ("wrong", ["b2"], {"b2": "shape"})
+    # b of shape (10,) does not say along which axis the examples are.
+    assert "over the examples; that of b2 is over the units as well" in str(wrong.mistakes)
+
+
+TRANSPOSED = """
+def cost(params, X, Y):
+    W1, b1, W2, b2 = params["W1"], params["b1"], params["W2"], params["b2"]
+    m, Y = len(X), Y.T
+    A1 = s(W1 @ X.T + b1)
+    A2 = s(W2 @ A1 + b2)
+    d2 = A2 - Y
+    d1 = W2.T @ d2 * A1 * (1 - A1)
+    J = -np.sum(Y * np.log(A2) + (1 - Y) * np.log(1 - A2)) / m
+    return J, {"W1": d1 @ X / m, "b1": d1.sum(1, keepdims=True) / m,
+               "W2": d2 @ A1.T / m, "b2": d2.sum(1, keepdims=True) / m}
+"""
+
+
+def test_the_axis_of_the_examples_is_that_of_the_activations(check):
+    right = check(TRANSPOSED)
+    assert (right.verdict, right.reason) == ("right", "")
+    wrong = check(TRANSPOSED.replace("sum(1, keepdims=True)", "sum(0)"))
+    assert "(axis=1); that of b1 and b2 is over the units instead" in str(wrong.mistakes)
+    differ = check(
+        TRANSPOSED.replace("d1.sum(1, keepdims=True)", "d1.sum(0)")
+        .replace("d2.sum(1, keepdims=True)", "d2.sum()")
+    )  # fmt: skip
+    assert "that of b1 is over the units instead, that of b2 is over the units as well" in str(
+        differ.mistakes
+    )
 
 
 def test_right_numbers_in_a_shape_that_spreads_when_subtracted(check):
-    right = check(CACHE.replace(".sum(1, keepdims=True)", ".sum(1)"))
+    right = check(TRANSPOSED.replace(".sum(1, keepdims=True)", ".sum(1)"))
     assert right.verdict == "right"
     assert "BUT b1 (5, 1) less its gradient (5,) gives (5, 5), b2 (10, 1)" in right.reason
-    assert not check(CACHE).reason
+    # That it is called with (5,) is our choice.
+    turned = (
+        TRANSPOSED.replace('params["b1"]', 'params["b1"].reshape(-1, 1)')
+        .replace('params["b2"]', 'params["b2"].reshape(-1, 1)')
+    )  # fmt: skip
+    assert (check(turned).verdict, check(turned).reason) == ("right", "")
+
+
+def test_a_column_for_a_vector(check):
+    right = check("""
+def cost(theta, X, y):
+    theta, y, m = theta.reshape(-1, 1), y.reshape(-1, 1), len(y)
+    h = s(X @ theta)
+    return -(y * np.log(h) + (1 - y) * np.log(1 - h)).sum() / m, X.T @ (h - y) / m
+""")
+    assert (right.verdict, right.mistakes) == ("right", [])
+
+
+def test_arrays_of_another_size_do_not_hide_what_is_right_or_wrong_beside_them(check):
+    one_output = (
+        CACHE.replace("np.sum(Y * np.log(A2) + (1 - Y) * np.log(1 - A2))",
+                      "np.squeeze(np.dot(np.log(A2), Y.T) + np.dot(np.log(1 - A2), (1 - Y).T))")
+        .replace("dZ2.sum(1, keepdims=True)", "dZ2.sum(0)")
+    )  # fmt: skip
+    both = check(one_output.replace("(1 - A1 ** 2)", "(1 - A1)"))
+    assert both.wrong == ["parameters.W1", "parameters.b1", "parameters.b2"]
+    assert both.blocks["parameters.W2"]["ok"]
+    assert "b2 has shape (1, 1), its gradient (10,)" in str(both.mistakes)
+    assert "W1 and parameters.b1 will be explained once every block" in both.reason
 
 
 def test_attributes_in_slots_and_an_autoencoder(check):

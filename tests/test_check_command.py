@@ -11,7 +11,7 @@ from pathlib import Path
 import planted_networks as planted
 import pytest
 
-from jaxlab.gradcheck.files import judge, roles
+from jaxlab.gradcheck.files import judge, many, roles
 from jaxlab.gradcheck.files.calls import Options
 from jaxlab.gradcheck.files.many import cores
 
@@ -176,17 +176,19 @@ def test_several_files(jaxlab, tmp_path):
         (tmp_path / name).write_text(text)
     # What is imported is Python's, not what lies in the folder.
     (tmp_path / "json.py").write_text("raise SystemExit('not this')")
-    asked = ["a.py", "two.py:cost", "two.py:other", "gone.py", "group"]
+    asked = ["a.py", "two.py:cost", "two.py:other", "gone.py", tmp_path / "group"]
     done = jaxlab("check", *asked, "--csv", "t.csv", "--seed", "3", status=1)
     assert done.stdout.splitlines()[0] == "5 files, checked by running their code"
     assert done.stdout.splitlines()[-1] == "5 files: 3 right, 1 wrong, 1 unchecked"
     rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
     assert [(row["file"], row["verdict"]) for row in rows] == [
         ("a.py", "right"), ("two.py:cost", "right"), ("two.py:other", "wrong"),
-        ("gone.py", "unchecked"), ("group/-b.py", "right"),
+        ("gone.py", "unchecked"), (f"{tmp_path}/group/-b.py", "right"),
     ]  # fmt: skip
     assert "there is no file" in rows[3]["reason"]
     assert "name a file" in jaxlab("check", status=2).stderr
+    (tmp_path / "group" / "new\nline.py").write_text(RIGHT)
+    assert "\nnew?line.py  right" in jaxlab("check", "group", status=0).stdout
     # Each with the options that were given.
     reports = json.loads(jaxlab("check", "a.py", "group", "--sizes", "4,3", "--json").stdout)
     assert all("4-3" in report["layout"] for report in reports), reports
@@ -220,10 +222,7 @@ def test_stopped_in_the_middle_of_a_folder(python, tmp_path):
     assert said.splitlines()[-1].split() == ["a.py", "right"]
     assert complained.strip() == "jaxlab check: stopped; what was finished stays."
     assert "a.py,cost,right" in (tmp_path / "t.csv").read_text()
-    # What it ran has ended with it: nobody holds the file's folder any longer.
-    for entry in Path("/proc").glob("[0-9]*/cwd"):
-        with contextlib.suppress(OSError):
-            assert entry.resolve() != folder.resolve()
+    assert not _hold(folder)  # what it ran has ended with it
 
 
 COURSERA = """
@@ -460,13 +459,74 @@ def test_one_file_is_no_obstacle_to_the_others(jaxlab, tmp_path):
     assert "4 files: 3 right, 1 unchecked" in done.stdout
 
 
-def test_a_file_that_kills_the_process_that_checks_it(jaxlab, tmp_path):
-    (tmp_path / "a.py").write_text("import os\nos.kill(os.getppid(), 9)\n" + RIGHT)
-    for name in "bcde":
-        (tmp_path / f"{name}.py").write_text(RIGHT)
-    reports = json.loads(jaxlab("check", ".", "--json", status=2).stdout)
-    assert [report["verdict"] for report in reports] == ["unchecked", *4 * ["right"]]
-    assert reports[0]["reason"] == "the process that checked it ended with status -9"
+KILLS = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n"
+STOPS = "import os, signal\nos.kill(os.getppid(), signal.SIGSTOP)\n"
+ANSWERS = """
+import json, os
+out = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY)
+os.write(out, (json.dumps(["1", {"file": "a.py", "verdict": "right"}]) + chr(10)).encode())
+"""
+
+
+@pytest.mark.parametrize("first", [KILLS, STOPS, ANSWERS], ids=["kills", "stops", "answers"])
+def test_a_file_changes_no_verdict_but_its_own(tmp_path, monkeypatch, first):
+    monkeypatch.setattr(many, "cores", lambda: 1)
+    monkeypatch.setattr(many, "PATIENCE", 1.0)
+    files = {"a.py": first, "b.py": wrong("loops", "a(1+a), loop"), "c.py": RIGHT}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    targets = [(tmp_path / name, "") for name in files]
+    reports = [*many.check_many(targets, Options(), 10.0)]
+    assert [report.verdict for report in reports] == ["unchecked", "wrong", "right"]
+    assert "the process that checked it was ended, stopped" in reports[0].reason
+    assert reports[2].file == str(tmp_path / "c.py")
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_stays_where_the_command_is_ended(python, tmp_path, end):
+    folder = tmp_path / "class"
+    folder.mkdir()
+    for name in ("a", "b"):
+        text = f"open('{name}', 'w').close()\nwhile True:\n    pass\n"
+        (folder / f"{name}.py").write_text(text)
+    process = subprocess.Popen(
+        [python, "-I", "-m", "jaxlab", "check", "class", "--seconds", "60"], cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not (folder / "a").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(end)
+    process.wait(timeout=20)
+    end_of_patience = time.monotonic() + 10
+    while _hold(folder):
+        assert time.monotonic() < end_of_patience
+        time.sleep(0.05)
+
+
+def _hold(folder):
+    """Whether a process is in the folder, as those that run its files are."""
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if entry.resolve() == folder.resolve():
+                return True
+    return False
+
+
+def test_in_the_background_of_a_script_that_ignores_interrupts(python, tmp_path):
+    (tmp_path / "a.py").write_text(RIGHT)
+    done = subprocess.run(
+        f"trap '' INT; {python} -I -m jaxlab check . --json", shell=True, cwd=tmp_path,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert [report["verdict"] for report in json.loads(done.stdout)] == ["right"]
+
+
+def test_a_closed_output_is_no_failure(python, tmp_path):
+    (tmp_path / "a.py").write_text(RIGHT)
+    command = f"{python} -I -m jaxlab check a.py >&-"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_fault_of_the_checker_is_no_verdict(tmp_path, monkeypatch):

@@ -145,7 +145,12 @@ def paths(structure: Any, prefix: str = "") -> list[str]:
 
 
 def in_order(theta: Any, grad: Any) -> Any:
-    """The gradient in the order of the parameters: by its keys (dW1 belongs to W1) or shapes."""
+    """The gradient in the order of the parameters: by its keys (dW1 belongs to W1) or shapes.
+
+    Of one vector it may be a column or a row.
+    """
+    if isinstance(theta, np.ndarray) and isinstance(grad, np.ndarray) and theta.ndim == 1:
+        return grad.ravel() if grad.shape in ((theta.size, 1), (1, theta.size)) else grad
     if isinstance(theta, dict) and isinstance(grad, dict):
         keys = {key: key_of_gradient(str(key), grad) for key in theta}
         if None not in keys.values():

@@ -47,13 +47,18 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
     ask = partial(theirs.call, function["name"])
     report.cost = "not one that this lab knows: checked by differences of J alone"
     report.layout = f"{call.form.text}; blocks unknown" if call.form.flat else call.form.text
-    names, (theta, g) = paths(call.points[0]), (call.points[0], call.results[0][1])
-    sizes, own = ([p.size for p in leaves(part)] for part in (theta, in_order(theta, g)))
-    if sizes != own:
+    names, theta = paths(call.points[0]), call.points[0]
+    grads = [in_order(theta, g) for _, g in call.results]
+    parts, own = leaves(theta), leaves(grads[0])
+    bad = [n for n, p, g in zip(names, parts, own, strict=False) if p.size != g.size]
+    if len(parts) != len(own) or len(bad) == len(names):
         report.blocks = {n: {"ok": False, "relative_difference": None} for n in names}
-        text = f"parameters of {sum(sizes)} numbers, a gradient of {sum(own)}: they must be alike"
+        numbers = (sum(p.size for p in some) for some in (parts, own))
+        text = "parameters of {} numbers, a gradient of {}: they must be alike".format(*numbers)
         report.mistakes = [asdict(Mistake("shape", ", ".join(names), text))]
         return False
+    if bad:
+        return _judge_the_rest(theirs, function, call, report, bad)
     if (digits := _decimals([J for J, _ in call.results])) is not None:
         raise CheckError(
             f"J is rounded to {digits} decimals, which hides how it changes: return it unrounded"
@@ -71,6 +76,28 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
                     there.note += "; " * bool(there.note) + "right at other parameters"
                     vars(report).update(vars(there))
     return is_times
+
+
+def _judge_the_rest(
+    theirs: Theirs, function: dict, call: Call, report: Report, bad: list[str]
+) -> bool:
+    """Where some arrays have not the size of their parameters: the others, with zeros for these."""
+    theta, texts, results = call.points[0], [], []
+    for J, g in call.results:
+        pairs = [*zip(leaves(theta), leaves(in_order(theta, g)), strict=True)]
+        shaped = (g if g.size == p.size else np.zeros_like(p) for p, g in pairs)
+        results.append((J, rebuilt(theta, shaped)))
+    for name, (p, g) in zip(paths(theta), pairs, strict=True):
+        texts += [f"{name} has shape {p.shape}, its gradient {g.shape}"] * (name in bad)
+    judge_by_differences(theirs, function, replace(call, results=results), report)
+    report.blocks |= {name: {"ok": False, "relative_difference": None} for name in bad}
+    text = f"{'; '.join(texts)}: they must be alike"
+    report.mistakes = [asdict(Mistake("shape", ", ".join(bad), text))]
+    rest = [name for name in report.wrong if name not in bad]
+    report.reason = (
+        f"{listed(rest)} will be explained once every block has its shape" if rest else ""
+    )
+    return False
 
 
 def _with_its_own_point(ask: Ask, call: Call) -> Call:

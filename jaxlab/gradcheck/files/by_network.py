@@ -205,13 +205,29 @@ def _refuse_one_at_a_time(found: Recognised, shapes, own, text: str) -> None:
         )
 
 
-def _summed_over(call: Call, sizes: set[int]) -> str:
-    """Over what gradients of biases of these sizes are summed, where that is not the examples."""
-    over = {1: "the units as well", len(call.x): "the units instead"}
-    if len(sizes) != 1 or not (wrongly := over.get(*sizes)):
+def _how_summed(call: Call, biases: dict[str, tuple[tuple, tuple]]) -> str:
+    """Over what gradients of biases seem to be summed, where that is not the examples alone.
+
+    biases: the shape of each, and that of its gradient.
+    """
+    said: dict[str, list[str]] = {}
+    axes = set()
+    for name, (shape, own) in biases.items():
+        units, numbers = math.prod(shape), math.prod(own)
+        if numbers == 1 < units:
+            how = "over the units as well"
+        elif numbers == len(call.x) != units:
+            how = "over the units instead" if units > 1 else "not summed"
+        else:
+            continue
+        said.setdefault(how, []).append(name)
+        # (n, 1) + (n, m) or (1, n) + (m, n): there the examples are.
+        axes.add(shape.index(1) if len(shape) == 2 and shape.count(1) == 1 else None)
+    if not said:
         return ""
-    axis = 0 if call.examples == "rows" else 1
-    return f". A bias has a sum over the examples (axis={axis}); this is over {wrongly}"
+    axis = f" (axis={axes.pop()})" if len(axes) == 1 and None not in axes else ""
+    texts = ", ".join(f"that of {' and '.join(names)} is {how}" for how, names in said.items())
+    return f". The gradient of a bias is a sum over the examples{axis}; {texts}"
 
 
 def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
@@ -231,7 +247,9 @@ def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
         each = [f"{kind}{l}" for kind, l, _ in found.layout.pieces()]
         each = each if len(shapes) == len(each) else paths(call.points[0])
         text = "; ".join(f"{each[i]} has shape {shapes[i]}, its gradient {own[i]}" for i in differ)
-        hint = _summed_over(call, {math.prod(own[i]) for i in differ if each[i][0] == "b"})
+        hint = _how_summed(
+            call, {each[i]: (shapes[i], own[i]) for i in differ if each[i][0] == "b"}
+        )
         _refuse_one_at_a_time(found, shapes, own, text)
         if len(shapes) == len(names):
             bad = [each[i] for i in differ]

@@ -142,7 +142,7 @@ def _one_of(option: str, value: str, allowed: dict[str, str]) -> str:
 
 def _text(report: Report) -> str:
     """The report in words; shapes of lines as in the table of `check_gradients`."""
-    where = report.file + (f":{report.function}" if report.function else "")
+    where = _shown(report.file) + (f":{report.function}" if report.function else "")
     lines = [f"{where}: {report.verdict.upper() if report.verdict == 'wrong' else report.verdict}"]
     if report.verdict == "unchecked":
         return "\n".join([*lines, *_wrapped(f"  {report.reason}")])
@@ -167,6 +167,11 @@ def _text(report: Report) -> str:
     return "\n".join(lines)
 
 
+def _shown(name: str) -> str:
+    """A file's name without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
 def _sentence(text: str) -> str:
     """With a capital where it begins with a word; δ, σ and the names of arrays stay."""
     return text[0].upper() + text[1:] if re.match("[a-z]{2}[a-z ]", text) else text
@@ -183,9 +188,10 @@ def _several(
     targets: Sequence[str], options: Options, seconds: float, as_json: bool, table: str
 ) -> int:
     named = _named(targets)
+    shown = {name: _shown(name) for name in named}
     checking = check_many([*named.values()], options, seconds)
     reports: list[Report] = []
-    width = max(map(len, named))
+    width = max(map(len, shown.values()))
     if not as_json:
         of = f" in {targets[0]}" if len(targets) == 1 else ""
         print(f"{len(named)} files{of}, checked by running their code", flush=True)
@@ -195,7 +201,7 @@ def _several(
             reports.append(report)
             write(report)
             if not as_json:
-                print(f"{name:<{width}}  {report.verdict:<9}  {_short(report)}", flush=True)
+                print(f"{shown[name]:<{width}}  {report.verdict:<9}  {_short(report)}", flush=True)
     if as_json:
         print(json.dumps([report.as_json() for report in reports], ensure_ascii=False))
     verdicts = [report.verdict for report in reports]
@@ -220,8 +226,8 @@ def _named(targets: Sequence[str]) -> dict[str, tuple[Path, str]]:
             raise OptionError(
                 f"{target} has no .py or .ipynb files: name a folder of files to check"
             )
-        of = Path(target) if len(targets) == 1 else Path()
-        named |= {str(path.relative_to(of)): (path, "") for path in files}
+        for path in files:
+            named[str(path.relative_to(target) if len(targets) == 1 else path)] = path, ""
     return named
 
 

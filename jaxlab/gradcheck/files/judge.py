@@ -22,7 +22,7 @@ from jaxlab.gradcheck.files.find import Recognised, find, is_alike, is_gradient
 from jaxlab.gradcheck.files.process import EndedError, Theirs
 from jaxlab.gradcheck.files.report import Report
 from jaxlab.gradcheck.files.roles import COSTS, GRADIENTS, role_of
-from jaxlab.gradcheck.layouts import in_order, paths, raw_leaves
+from jaxlab.gradcheck.layouts import in_order, paths, raw_leaves, rebuilt
 
 RIGHT_ALONE = "right for one output an example, not for several"
 DEEPER = (8, 5, 10)  # the layers that are tried first, where none are named
@@ -129,7 +129,7 @@ def _check(theirs: Theirs, name: str, options: Options, report: Report) -> None:
         notes.append("a decay that is added where parameters are updated was not seen")
     if theirs.passed_over and not report.reason:
         report.reason = f"NOT CHECKED: {', '.join(theirs.passed_over)}"
-    if report.verdict == "right" and (apart := _that_cannot_be_subtracted(call)):
+    if report.verdict == "right" and (apart := _spreading(theirs, function, found, call)):
         said = f"the numbers are right, BUT {apart}: give the gradient the shape of its parameters"
         report.reason = "; ".join(part for part in (said, report.reason) if part)
     report.note = "; ".join(note for note in notes if note)
@@ -230,20 +230,31 @@ def _told_apart_by_shape(call: Call) -> bool:
     return isinstance(grad, list | tuple) and own != put and shapes != own
 
 
-def _that_cannot_be_subtracted(call: Call) -> str:
-    """What becomes of parameters from which such a gradient is subtracted, where that is more."""
-    theta, (_, grad) = call.points[0], call.results[0]
-    if isinstance(theta, dict) and len(theta) == 1:  # the name of the argument
-        (theta,) = theta.values()
-    pairs = [raw_leaves(theta), raw_leaves(in_order(theta, grad))]
-    if len(pairs[0]) != len(pairs[1]):
+def _spreading(theirs: Theirs, function: dict, found: Recognised | None, call: Call) -> str:
+    """What becomes of parameters from which such a gradient is subtracted, where that is more.
+
+    Where the function takes parameters of the gradient's shapes as well, these may be meant.
+    """
+    theta, (J, grad) = call.points[0], call.results[0]
+    parts, own = raw_leaves(theta), raw_leaves(in_order(theta, grad))
+    if len(parts) != len(own):
         return ""
+    names = [f"{kind}{l}" for kind, l, _ in found.layout.pieces()] if found else []
+    names = names if len(names) == len(parts) else paths(theta)
     texts = []
-    for name, p, g in zip(paths(theta), *pairs, strict=True):
+    for name, p, g in zip(names, parts, own, strict=True):
         with suppress(ValueError):
             after = np.broadcast_shapes(p.shape, g.shape)
             if p.size == g.size < math.prod(after):
                 texts.append(f"{name} {p.shape} less its gradient {g.shape} gives {after}")
+    if texts:
+        shaped = (p.reshape(g.shape) if p.size == g.size else p
+                  for p, g in zip(parts, own, strict=True))  # fmt: skip
+        with suppress(CheckError):
+            point = rebuilt(theta, shaped)
+            good, _ = theirs.call(function["name"], [point], call.args, call.named, call.by_name)
+            if good and np.isclose(good[0][0], J, rtol=1e-6):
+                return ""
     return ", ".join(texts)
 
 

@@ -316,6 +316,9 @@ class Parts:
         # By the names it is one, as where a bias has one sum over all units.
         if self._is_misshapen(returned):
             return [f"return J, {call}"], MISSHAPEN
+        if names := self._names_of(returned, function["returns"]):
+            parts = {name: f"grads[{i}]" for i, name in enumerate(names)}
+            return [f"grads = {call}", f"return J, {_dict(parts)}"], MISSHAPEN
         if None not in keys.values() and self._is_misshapen({n: others[keys[n]] for n in keys}):
             return kept, MISSHAPEN
         if not self._moved(after, before):
@@ -466,10 +469,33 @@ class Parts:
             return False
         return sorted(a.size for a in arrays) == sorted(a.size for a in own)
 
+    def _names_of(self, returned: Any, names: list[str]) -> list[str]:
+        """Of several arrays that are a misshapen gradient, by what stands behind `return`.
+
+        Where no names stand there, in the order of the parameters, if all matrices fit.
+        """
+        if not isinstance(returned, tuple | list) or len(returned) != len(names):
+            return []
+        if self._is_misshapen(dict(zip(names, returned, strict=True))):
+            return names
+        theta = self._one_by_one()
+        if any(names) or len(theta) != len(names):
+            return []
+        fits = all(
+            np.size(p) == np.size(g) for p, g in zip(theta.values(), returned, strict=True)
+            if isinstance(p, np.ndarray) and p.ndim > 1 and min(p.shape) > 1
+        )  # fmt: skip
+        by_place = dict(zip(theta, returned, strict=True))
+        return [*by_place] if fits and self._is_misshapen(by_place) else []
+
+    def _one_by_one(self) -> dict[str, Any]:
+        """The parameters by name, where they are all in one dict as well."""
+        only = next(iter(self.theta.values()))
+        return only if len(self.theta) == 1 and isinstance(only, dict) else self.theta
+
     def _is_misshapen(self, value: Any) -> bool:
         """Whether it has an array for each parameter, by their names, some of other shapes."""
-        only = next(iter(self.theta.values()))
-        names = only if len(self.theta) == 1 and isinstance(only, dict) else self.theta
+        names = self._one_by_one()
         if not isinstance(value, dict) or None in [key_of_gradient(n, value) for n in names]:
             return False
         arrays, own = raw_leaves(in_order(self.theta, value)), raw_leaves(self.theta)

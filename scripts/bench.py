@@ -42,6 +42,7 @@ of times, in one run, after to before; kept where nothing else is said.
       XLA's products without YNNPACK (Intel, AVX-512)                       0.9 at 25 hidden units,
                                                                             1.0 above, 1.1 in the
                                                                             autoencoder: not kept
+      vectors of 512 bits (Intel, AVX-512)                                  0.9 to 1.03: not kept
       a product as two halves, for two cores to share                       1.0 to 3: not kept
       one core alone (Intel): so little does the second give here           0.7 at 25 hidden units,
                                                                             1.0 at 100, 1.5 at 500
@@ -69,6 +70,10 @@ of times, in one run, after to before; kept where nothing else is said.
       the function under test called twice, not three times                 0.95, default check
       XLA without optimisation                                              compiling 0.7, every
                                                                             coordinate 1.5: not kept
+      the same and without fusion emitters                                  compiling 0.35, all that
+                                                                            is computed 1.3 to 2.8:
+                                                                            for a cost that is
+                                                                            compiled for one check
       perturbing copies of the parameters in place                          1.1 to 1.5: not kept
       examples repeated for a batched product                               1.6: not kept
       the two programs of the default check on one core (taskset)           0.7; a program cannot be

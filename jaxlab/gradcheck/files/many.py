@@ -98,8 +98,8 @@ def _asked(worker: subprocess.Popen, target: Target, options: Options, seconds: 
     finally:
         watch.cancel()
     worker.kill()
-    reason = "the process that checked it was ended, stopped or answered for, as by its own code"
     worker.wait()
+    reason = "the process that checked it was ended, stopped or answered for, as by its own code"
     return Report(str(file), function, reason=reason)
 
 
@@ -133,12 +133,13 @@ def work() -> None:
     def listen() -> None:
         for line in sys.stdin:
             lines.put(line)
+        lines.put("")
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=listen, daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            number, file, function, options, seconds = json.loads(lines.get())
+        while line := lines.get():
+            number, file, function, options, seconds = json.loads(line)
             options["sizes"] = options["sizes"] and tuple(options["sizes"])
             report = check_file(Path(file), function, Options(**options), seconds)
             print(json.dumps([number, report.as_json()]), flush=True)

@@ -504,6 +504,16 @@ def test_steps_that_are_not_the_rate_times_the_gradient(check, rate, times, reas
     assert right.verdict == "right"
 
 
+def test_a_step_that_spreads_a_bias(check):
+    spreads = (
+        MOVED.replace("self.b2 -= self.lr * d3.sum(0)", "self.b2 = self.b2 - self.lr * d3.sum(0)")
+        .replace("d3.sum(0)", "d3.sum(0, keepdims=True).T")
+    )  # fmt: skip
+    report = check(NET + COST + spreads)
+    assert report.verdict == "unchecked"
+    assert "Net.backward takes a step that makes b2 (10, 10), which was (10,)" in report.reason
+
+
 def test_what_is_minimised_comes_before_what_is_looked_at(check):
     metrics = """
     def mse(self, X, Y):

@@ -322,13 +322,10 @@ class Parts:
         if None not in keys.values() and self._is_misshapen({n: others[keys[n]] for n in keys}):
             return kept, MISSHAPEN
         for name in self.theta:
-            old, new = before.get(name), after.get(name)
-            is_array = isinstance(old, np.ndarray) and isinstance(new, np.ndarray)
-            if is_array and np.shape(old) != np.shape(new):
-                reason = (
-                    f"takes a step that makes {name} {np.shape(new)}, which was {np.shape(old)}"
-                )
-                return [], reason
+            arrays = [state.get(name) for state in (before, after)]
+            old, new = (a.shape if isinstance(a, np.ndarray) else None for a in arrays)
+            if old and new and old != new:
+                return [], f"takes a step that makes {name} {new}, which was {old}"
         if not self._moved(after, before):
             return [], "neither returns a gradient like the parameters nor keeps one"
         return self._of_steps(forward, function, call, before)

@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         targets: Annotated[
             tuple[str, ...],
             tyro.conf.Positional,
-            tyro.conf.arg(metavar="FILE.py[:FUNCTION] | FOLDER …"),
+            tyro.conf.arg(metavar="FILE.py[:FUNCTION] | FOLDER …", help_behavior_hint="(required)"),
         ]
         """The file, a folder of them, or several. Without FUNCTION: the only suitable one."""
         sizes: str = ""

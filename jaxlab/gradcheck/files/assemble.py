@@ -25,8 +25,6 @@ from jaxlab.gradcheck.files.passes import (
     UPDATES,
     Assembled,
     Parts,
-    arguments_written,
-    role_of_argument,
 )
 from jaxlab.gradcheck.files.process import Theirs
 from jaxlab.gradcheck.files.roles import (
@@ -36,6 +34,7 @@ from jaxlab.gradcheck.files.roles import (
     Arguments,
     params_among,
 )
+from jaxlab.gradcheck.files.written import arguments_written, role_of_argument
 from jaxlab.gradcheck.layouts import paths, raw_leaves, rebuilt
 
 # Some mistakes run only where layers are equally wide.

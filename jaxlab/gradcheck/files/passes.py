@@ -15,6 +15,7 @@ from jaxlab.gradcheck.files.calls import SETTINGS
 from jaxlab.gradcheck.files.child import Opaque
 from jaxlab.gradcheck.files.process import Theirs
 from jaxlab.gradcheck.files.roles import COSTS, GRADIENTS, MINIMISED, piece_of, role_of
+from jaxlab.gradcheck.files.written import arguments_written, dict_written, step_written
 from jaxlab.gradcheck.layouts import in_order, key_of_gradient, leaves, raw_leaves, rebuilt
 
 # The names of methods, in the languages of those who hand in.
@@ -31,20 +32,6 @@ OPTIMISERS = "clip|moment|veloc|adam|rms|beta|^_?[mv]_?[wbd]|^_?[mv]$|nest|decay
 # Of attributes.
 PARAMETERS = "^[wb]|^theta|param|weight|bias"
 KEEPS_GRADIENT = "grad|nabla|delta"
-# Arguments that functions of parameters and data have not: what forward returned, and a number.
-ROLES = {
-    word: role
-    for role, words in {
-        "output": "output out o yhat ypred ypreds pred preds prediction predictions predicted al "
-        "probs proba",
-        "cache": "cache caches memory activations",
-        "target": "desired expected expectedoutput",
-        "iterations": "epochs epoch niter niters iterations numiters numiterations maxiter steps "
-        "epocas epoche",
-    }.items()
-    for word in words.split()
-}
-SIZES = ("n_in", "n_hidden", "n_out", "sizes", "m")
 RATE, HALF = "0.5", "0.25"
 DECAY = str(SETTINGS["decay"])
 STEP = 1e-5
@@ -307,7 +294,7 @@ class Parts:
                     return [f"return J, {call}[{i}]"], ""
         others = {key: value for key, value in after.items() if key not in self.theta}
         keys = {name: key_of_gradient(name, others) for name in self.theta}
-        kept = [call, f"return J, {_dict({n: f'net.{key}' for n, key in keys.items()})}"]
+        kept = [call, f"return J, {dict_written({n: f'net.{key}' for n, key in keys.items()})}"]
         if None not in keys.values() and self._is_alike([others[k] for k in keys.values()]):
             return kept, ""
         for key, value in others.items():
@@ -318,7 +305,7 @@ class Parts:
             return [f"return J, {call}"], MISSHAPEN
         if names := self._names_of(returned, function["returns"]):
             parts = {name: f"grads[{i}]" for i, name in enumerate(names)}
-            return [f"grads = {call}", f"return J, {_dict(parts)}"], MISSHAPEN
+            return [f"grads = {call}", f"return J, {dict_written(parts)}"], MISSHAPEN
         if None not in keys.values() and self._is_misshapen({n: others[keys[n]] for n in keys}):
             return kept, MISSHAPEN
         for name in self.theta:
@@ -366,8 +353,8 @@ class Parts:
             for one, other in zip(*steps, strict=len(steps[0]) == len(steps[1]))
         ):
             return [], "takes steps that are not in proportion to the rate"
-        parts = {name: _step(name, value, rate) for name, value in self.theta.items()}
-        return [call, f"return J, {_dict(parts)}"], ""
+        parts = {name: step_written(name, value, rate) for name, value in self.theta.items()}
+        return [call, f"return J, {dict_written(parts)}"], ""
 
     def _costs(self, forward: list[str], gradient: dict, call: str) -> tuple[list[str], list[str]]:
         """Calls that may give J, of methods and of functions; and what could not be called.
@@ -509,66 +496,6 @@ class Parts:
         return any(a.size == p.size > 1 for a, p in zip(arrays, own, strict=True))
 
 
-# --- arguments ---
-
-
-def arguments_written(
-    parameters: Sequence[dict], known: dict[str, str], unknown: Sequence[str] = (),
-    of_network: bool = False,
-) -> str | None:  # fmt: skip
-    """Arguments as they are written in a call; None where one that must be given is not known.
-
-    unknown: the roles of those whose names say nothing. of_network: there must be none or two of
-    these, as a single one may be what comes from the layer behind.
-    """
-    # C = 1.0 is no number of units.
-    roles = [
-        None if isinstance(p["default"], float) and role in SIZES else role
-        for p in parameters
-        for role in [role_of_argument(p["name"], known)]
-    ]
-    nameless = [
-        p["required"] and role not in known for p, role in zip(parameters, roles, strict=True)
-    ]
-    left = [role for role in unknown if role not in roles]
-    if sum(nameless) > len(left) or (of_network and sum(nameless) == 1):
-        return None
-    waiting, hidden = iter(left), iter(known.get("n_hidden", "").split(", "))
-    written, by_place = list[str](), True
-    for p, role, is_nameless in zip(parameters, roles, nameless, strict=True):
-        value = known.get(next(waiting) if is_nameless else role or "", "")
-        if role == "n_hidden" and "[" not in value:
-            value = next(hidden, "")
-        if not value and p["required"]:
-            return None
-        if value:
-            written.append(value if by_place and not p["keyword"] else f"{p['name']}={value}")
-        by_place = by_place and bool(value)
-    return ", ".join(written)
-
-
-def role_of_argument(name: str, known: dict[str, str]) -> str | None:
-    if f"={name}" in known:
-        return f"={name}"
-    if name == "d" and "n_in" not in known:  # of a method: what is desired
-        return "target"
-    return ROLES.get(name.lower().replace("_", "")) or role_of(name)
-
-
 def _is_number(value: Any) -> bool:
     no_number = isinstance(value, dict | list | tuple | str | Opaque | None)
     return not no_number and np.size(value) == 1
-
-
-def _dict(parts: dict[str, str]) -> str:
-    return "{" + ", ".join(f"{name!r}: {part}" for name, part in parts.items()) + "}"
-
-
-def _step(name: str, value: Any, rate: str) -> str:
-    """(before - after) / rate of an attribute: an array, or a list or dict of them."""
-    old, new = f"params[{name!r}]", f"net.{name}"
-    if isinstance(value, dict):
-        return f"{{k: ({old}[k] - {new}[k]) / {rate} for k in {old}}}"
-    if isinstance(value, list | tuple):
-        return f"[(a - b) / {rate} for a, b in zip({old}, {new})]"
-    return f"({old} - {new}) / {rate}"

@@ -211,8 +211,8 @@ def looped(theta, data):
     return jax.lax.fori_loop(0, 3, lambda i, J: J + jnp.sin(theta).sum(), 0.0 * theta.sum())
 
 
-def compiled_in_haste(J, points=4, rows=7):
-    theta, data = np.linspace(0.1, 0.5, 5), [np.ones((rows, 5))]
+def compiled_in_haste(J, points=4):
+    theta, data = np.linspace(0.1, 0.5, 5), [np.ones((7, 5))]
     numerical.costs_along(J, theta, data, np.arange(5), 1e-3 * numerical.CENTRAL)
     program = numerical._costs_along
     return numerical._in_haste_where_it_pays(program, J, theta, data, points) is not program

@@ -7,7 +7,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -43,9 +42,8 @@ class Options:
 
     Medians over blocks of calls, without compilation; how long the first call took, with it, is in
     the JSON. Under each name stands how many times as fast jaxlab is; (≥ 2) is the goal, and what
-    misses it is bold. Takes minutes; leave the machine alone
-    meanwhile. PyTorch and scikit-learn are measured where they are installed: pip install
-    'jaxlab[bench]'.
+    misses it is bold. Takes minutes; leave the machine alone meanwhile. PyTorch and scikit-learn
+    are measured where they are installed: pip install 'jaxlab[bench]'.
     """
 
     only: str = ",".join(WORK)
@@ -96,9 +94,9 @@ def run(arguments: Sequence[str]) -> int:
                     (json.dumps(record, indent=2) + "\n").encode(),
                     otherwise="name another file",
                 )
-        table = ["", *(_growth_table if kind == "growth" else partial(_table, peaks))(kind, rows)]
-        terminal.say("\n".join(table))
-        lines += table
+        table = _growth_table(rows) if kind == "growth" else _table(kind, rows, peaks)
+        terminal.say("\n".join(["", *table]))
+        lines += ["", *table]
     if options.figure:
         write_whole(options.figure, _drawn(record, options.figure), otherwise="name another file")
     if options.readme:
@@ -121,7 +119,7 @@ def _progressing(kind: str, rows: Iterable[Row | Growth]) -> Iterable[Row | Grow
         yield row
 
 
-def _table(peaks: dict[str, float], kind: str, rows: list[Row]) -> list[str]:
+def _table(kind: str, rows: list[Row], peaks: dict[str, float]) -> list[str]:
     """A column for each who is there more than once, and one for all others."""
     times_there = Counter(who for row in rows for who in row.times)
     columns = [who for who, times in times_there.items() if times > 1 and who != OURS]
@@ -144,20 +142,23 @@ def _table(peaks: dict[str, float], kind: str, rows: list[Row]) -> list[str]:
 
 
 def _cell(row: Row, who: str, said: str = "") -> str:
-    """How many times as fast as another we are, bold where that is below the goal."""
+    """How many times as fast as another we are, bold where that is below the goal.
+
+    said: the goal, where it stands in the heading.
+    """
     if who not in row.times:
         return ""
     ratio, goal = f"{row.ratio(who):.2f}", row.goals.get(who)
     missed = goal is not None and float(ratio) < goal
-    return (f"**{ratio}**" if missed else ratio) + f" {_goal(goal)}".rstrip() * (not said)
+    return f"{f'**{ratio}**' if missed else ratio} {'' if said else _goal(goal)}".rstrip()
 
 
 def _goal(goal: float | None) -> str:
     return "" if goal is None else f"(≥ {goal:g})"
 
 
-def _growth_table(kind: str, rows: list[Growth]) -> list[str]:
-    lines = [[WORK[kind], "from", "to", "time grows as"]]
+def _growth_table(rows: list[Growth]) -> list[str]:
+    lines = [[WORK["growth"], "from", "to", "time grows as"]]
     for row in rows:
         ends = [f"{_duration(row.seconds[i])} with {row.n[i]:,}" for i in (0, -1)]
         lines.append([f"{row.what}: {row.work}", *ends, f"n^{row.exponent:.2f}"])

@@ -8,6 +8,7 @@ compute, and whether they return the same twice.
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -402,10 +403,11 @@ def flat_problem(
     shapes = tuple(np.shape(leaf) if _is_float(leaf) else None for leaf in leaves)
     is_compiled = hasattr(getattr(cost, "func", cost), "lower")
     key = (cost, structure, shapes, fixed, arg_structure, rest, is_data)
-    try:
-        J = _flat_cost(*key) if is_compiled else numerical.asked_once(_flat_cost.__wrapped__(*key))
-    except TypeError:  # not everything can be a key of the cache
-        J = numerical.asked_once(_flat_cost.__wrapped__(*key))
+    J = None
+    if is_compiled:
+        with suppress(TypeError):  # not everything can be a key of the cache
+            J = _flat_cost(*key)
+    J = J or numerical.asked_once(_flat_cost.__wrapped__(*key))
     theta = np.concatenate([np.ravel(np.asarray(leaf)) for leaf in leaves if _is_float(leaf)])
     return J, theta, [leaf for leaf, d in zip(arg_leaves, is_data, strict=True) if d]
 

@@ -144,6 +144,12 @@ def paths(structure: Any, prefix: str = "") -> list[str]:
     return [n for k, part in parts for n in paths(part, f"{prefix}.{k}" if prefix else str(k))]
 
 
+def names_of_arrays(theta: Any, layout: Layout | None) -> list[str]:
+    """W1, b1, … in the order of the arrays, where the layout has a piece for each; else paths."""
+    names = [f"{kind}{l}" for kind, l, _ in layout.pieces()] if layout else []
+    return names if len(names) == len(raw_leaves(theta)) else paths(theta)
+
+
 def in_order(theta: Any, grad: Any) -> Any:
     """The gradient in the order of the parameters: by its keys (dW1 belongs to W1) or shapes.
 

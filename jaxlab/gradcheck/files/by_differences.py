@@ -11,9 +11,9 @@ import numpy as np
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck.files.calls import Call
 from jaxlab.gradcheck.files.process import Theirs
-from jaxlab.gradcheck.files.report import Report, block_report
+from jaxlab.gradcheck.files.report import Report, block_report, shapes_differ
 from jaxlab.gradcheck.layouts import in_order, leaves, paths, raw_leaves, rebuilt
-from jaxlab.gradcheck.mistakes import Mistake, name_from_numbers
+from jaxlab.gradcheck.mistakes import name_from_numbers
 from jaxlab.gradcheck.sums import norm
 from jaxlab.wording import listed
 
@@ -55,7 +55,7 @@ def judge_by_differences(theirs: Theirs, function: dict, call: Call, report: Rep
         report.blocks = {n: {"ok": False, "relative_difference": None} for n in names}
         numbers = (sum(p.size for p in some) for some in (parts, own))
         text = "parameters of {} numbers, a gradient of {}: they must be alike".format(*numbers)
-        report.mistakes = [asdict(Mistake("shape", ", ".join(names), text))]
+        report.name_shapes(names, text)
         return False
     if bad:
         return _judge_the_rest(theirs, function, call, report, bad)
@@ -88,15 +88,10 @@ def _judge_the_rest(
         shaped = (g if g.size == p.size else np.zeros_like(p) for p, g in pairs)
         results.append((J, rebuilt(theta, shaped)))
     for name, (p, g) in zip(paths(theta), pairs, strict=True):
-        texts += [f"{name} has shape {p.shape}, its gradient {g.shape}"] * (name in bad)
+        texts += [shapes_differ(name, p.shape, g.shape)] * (name in bad)
     judge_by_differences(theirs, function, replace(call, results=results), report)
     report.blocks |= {name: {"ok": False, "relative_difference": None} for name in bad}
-    text = f"{'; '.join(texts)}: they must be alike"
-    report.mistakes = [asdict(Mistake("shape", ", ".join(bad), text))]
-    rest = [name for name in report.wrong if name not in bad]
-    report.reason = (
-        f"{listed(rest)} will be explained once every block has its shape" if rest else ""
-    )
+    report.name_shapes(bad, f"{'; '.join(texts)}: they must be alike")
     return False
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxlab.errors import CheckError
 from jaxlab.gradcheck.files.calls import LABELS, Call
 from jaxlab.gradcheck.files.find import Recognised
-from jaxlab.gradcheck.files.report import Report, block_report
-from jaxlab.gradcheck.layouts import in_order, leaves, paths, rebuilt
+from jaxlab.gradcheck.files.report import Report, block_report, shapes_differ
+from jaxlab.gradcheck.layouts import in_order, leaves, names_of_arrays, rebuilt
 from jaxlab.gradcheck.mistakes import Mistake, blocks_named
 from jaxlab.gradcheck.network_mistakes import (
     LARGE,
@@ -244,9 +244,8 @@ def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
     if len(shapes) == len(own):
         differ = [i for i, (s, o) in enumerate(zip(shapes, own, strict=True)) if s != o]
         # In the order of the arrays, which is not that of the names.
-        each = [f"{kind}{l}" for kind, l, _ in found.layout.pieces()]
-        each = each if len(shapes) == len(each) else paths(call.points[0])
-        text = "; ".join(f"{each[i]} has shape {shapes[i]}, its gradient {own[i]}" for i in differ)
+        each = names_of_arrays(call.points[0], found.layout)
+        text = "; ".join(shapes_differ(each[i], shapes[i], own[i]) for i in differ)
         hint = _how_summed(
             call, {each[i]: (shapes[i], own[i]) for i in differ if each[i][0] == "b"}
         )
@@ -265,9 +264,4 @@ def _wrong_form(found: Recognised, right: list[Blocks], report: Report) -> None:
             name: block_report([g[name] for g in grads], [r[name] for r in right], tolerance)
             for name in names if name not in bad
         }  # fmt: skip
-    report.mistakes = [
-        asdict(Mistake("shape", ", ".join(bad), f"{text}: they must be alike{hint}"))
-    ]
-    rest = [name for name in report.wrong if name not in bad]
-    if rest:
-        report.reason = f"{', '.join(rest)} will be explained once every block has its shape"
+    report.name_shapes(bad, f"{text}: they must be alike{hint}")

@@ -22,7 +22,7 @@ from jaxlab.gradcheck.files.find import Recognised, find, is_alike, is_gradient
 from jaxlab.gradcheck.files.process import EndedError, Theirs
 from jaxlab.gradcheck.files.report import Report
 from jaxlab.gradcheck.files.roles import COSTS, GRADIENTS, role_of
-from jaxlab.gradcheck.layouts import in_order, paths, raw_leaves, rebuilt
+from jaxlab.gradcheck.layouts import in_order, names_of_arrays, raw_leaves, rebuilt
 
 RIGHT_ALONE = "right for one output an example, not for several"
 DEEPER = (8, 5, 10)  # the layers that are tried first, where none are named
@@ -239,8 +239,7 @@ def _spreading(theirs: Theirs, function: dict, found: Recognised | None, call: C
     parts, own = raw_leaves(theta), raw_leaves(in_order(theta, grad))
     if len(parts) != len(own):
         return ""
-    names = [f"{kind}{l}" for kind, l, _ in found.layout.pieces()] if found else []
-    names = names if len(names) == len(parts) else paths(theta)
+    names = names_of_arrays(theta, found.layout if found else None)
     texts = []
     for name, p, g in zip(names, parts, own, strict=True):
         with suppress(ValueError):

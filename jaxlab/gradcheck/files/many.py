@@ -16,6 +16,7 @@ from pathlib import Path
 
 from jaxlab.gradcheck.files.calls import Options
 from jaxlab.gradcheck.files.judge import check_file
+from jaxlab.gradcheck.files.process import started
 from jaxlab.gradcheck.files.report import Report
 
 Target = tuple[Path, str]
@@ -66,16 +67,7 @@ def cores() -> int:
 def _worker() -> subprocess.Popen:
     # With the paths of this process: in the folder that it is run in there may be a random.py.
     code = f"import sys; sys.path[:] = {sys.path!r}; import {__name__} as many; many.work()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-        # The terminal interrupts us alone, and we hang up.
-        start_new_session=True,
-    )
+    return started(["-c", code])  # the terminal interrupts us alone, and we hang up
 
 
 def _asked(worker: subprocess.Popen, target: Target, options: Options, seconds: float) -> Report:

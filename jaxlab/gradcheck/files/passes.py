@@ -294,9 +294,10 @@ class Parts:
                     return [f"return J, {call}[{i}]"], ""
         others = {key: value for key, value in after.items() if key not in self.theta}
         keys = {name: key_of_gradient(name, others) for name in self.theta}
-        kept = [call, f"return J, {dict_written({n: f'net.{key}' for n, key in keys.items()})}"]
-        if None not in keys.values() and self._is_alike([others[k] for k in keys.values()]):
-            return kept, ""
+        kept = {} if None in keys.values() else {name: others[keys[name]] for name in keys}
+        of_kept = dict_written({name: f"net.{key}" for name, key in keys.items()})
+        if self._is_alike([*kept.values()]):
+            return [call, f"return J, {of_kept}"], ""
         for key, value in others.items():
             if re.search(KEEPS_GRADIENT, key.lower()) and self._is_alike(value):
                 return [call, f"return J, net.{key}"], ""
@@ -306,8 +307,8 @@ class Parts:
         if names := self._names_of(returned, function["returns"]):
             parts = {name: f"grads[{i}]" for i, name in enumerate(names)}
             return [f"grads = {call}", f"return J, {dict_written(parts)}"], MISSHAPEN
-        if None not in keys.values() and self._is_misshapen({n: others[keys[n]] for n in keys}):
-            return kept, MISSHAPEN
+        if self._is_misshapen(kept):
+            return [call, f"return J, {of_kept}"], MISSHAPEN
         for name in self.theta:
             arrays = [state.get(name) for state in (before, after)]
             old, new = (a.shape if isinstance(a, np.ndarray) else None for a in arrays)

@@ -33,6 +33,23 @@ class Failure(NamedTuple):
     reached: int
 
 
+def started(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
+    """Python in a process of its own, which is written lines to and read lines from.
+
+    It leads a group of its own, with all that it starts, that the terminal does not interrupt.
+    """
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
+        **options,
+    )
+
+
 class Theirs:
     """The functions of a file, run in a process of its own; a context manager that ends it.
 
@@ -66,17 +83,8 @@ class Theirs:
             "JAX_ENABLE_X64": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        self.process = subprocess.Popen(
-            [sys.executable, str(CHILD), str(self.file), str(seconds)],
-            cwd=self.file.parent,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-            # A group of its own: ended with all that it started.
-            start_new_session=True,
+        self.process = started(
+            [str(CHILD), str(self.file), str(seconds)], cwd=self.file.parent, env=environment
         )
         self.lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()

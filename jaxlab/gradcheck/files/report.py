@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxlab.gradcheck.mistakes import Mistake
 from jaxlab.gradcheck.sums import norm
+from jaxlab.wording import listed
 
 EPS = np.finfo(np.float64).eps
 
@@ -28,8 +30,20 @@ class Report:
     def wrong(self) -> list[str]:
         return [name for name, block in self.blocks.items() if not block["ok"]]
 
+    def name_shapes(self, names: list[str], explanation: str) -> None:
+        """Puts down that these blocks have not the shape of their parameters."""
+        self.mistakes = [asdict(Mistake("shape", ", ".join(names), explanation))]
+        rest = [name for name in self.wrong if name not in names]
+        self.reason = (
+            f"{listed(rest)} will be explained once every block has its shape" if rest else ""
+        )
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def shapes_differ(name: str, shape: tuple[int, ...], own: tuple[int, ...]) -> str:
+    return f"{name} has shape {shape}, its gradient {own}"
 
 
 def block_report(mine: list, right: list, tolerance: float, noise: float = 0.0) -> dict[str, Any]:

@@ -84,7 +84,9 @@ class Theirs:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.process = started(
-            [str(CHILD), str(self.file), str(seconds)], cwd=self.file.parent, env=environment
+            [str(CHILD), str(self.file), str(seconds), str(os.getpid())],
+            cwd=self.file.parent,
+            env=environment,
         )
         self.lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()

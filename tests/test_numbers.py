@@ -46,8 +46,14 @@ def problems_of(module, **changes):
 @pytest.fixture(autouse=True)
 def standard_promotion():
     """optax's schedules and Flax's normalisation mix integers and floats."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
+    # In every thread: `with jax.numpy_dtype_promotion(…)` is for one alone.
+    usual = {"jax_numpy_dtype_promotion": "standard", "jax_numpy_rank_promotion": "allow"}
+    strict = {name: getattr(jax.config, name) for name in usual}
+    for name, value in usual.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in strict.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture

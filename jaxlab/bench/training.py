@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 import jaxlab
+from jaxlab.at_once import at_once
 from jaxlab.backprop import layer_sizes
 from jaxlab.bench import pytorch
 from jaxlab.bench.timing import Row, take_turns
@@ -22,8 +23,8 @@ from jaxlab.exercises.ex1 import n_parameters
 M, BATCH, EPOCHS = 6000, 100, 3
 CLASSIFIERS = {25: 3.0, 100: 2.5, 500: 2.5}
 AUTOENCODERS = {64: 2.0, 400: 1.5}
-# The classifiers of exercise 5, of which it trains ten for each seed.
-SWEEP = (4, 6, 10, 16, 25, 40, 65, 110, 180, 300)
+# The classifiers of exercise 5, ten for each seed.
+SWEEP, SEEDS = (4, 6, 10, 16, 25, 40, 65, 110, 180, 300), 5
 
 
 def rows() -> Iterator[Row]:
@@ -133,28 +134,36 @@ def _sklearn(params, x, targets) -> Callable[[], object]:
 
 
 def _sweep(x, targets) -> Row:
-    """The networks of one seed; five seeds take five times as long, in each way."""
-    networks = [jaxlab.initialize(0, (784, hidden, 10)) for hidden in SWEEP]
-    one_by_one = [_jaxlab(network, x, targets) for network in networks]
+    """As exercise 5 trains them: those of a seed together, and as many seeds at once as cores."""
+    networks = {
+        seed: [jaxlab.initialize(seed, (784, hidden, 10)) for hidden in SWEEP]
+        for seed in range(SEEDS)
+    }
+    every = [network for of_a_seed in networks.values() for network in of_a_seed]
+    one_by_one = [_jaxlab(network, x, targets) for network in every]
     optimizer, notes = optax.adam(0.01), []
     on_device = jnp.asarray(x), jnp.asarray(targets)
+
+    def together(seed: int, advance) -> object:
+        return jaxlab.fit_together(
+            networks[seed], *on_device, seed=seed, optimizer=optimizer, epochs=EPOCHS,
+            batch_size=BATCH, on_progress=lambda *_: advance(),
+        )  # fmt: skip
+
     contenders: dict[str, Callable[[], object]] = {
-        "jaxlab": lambda: jax.block_until_ready(
-            jaxlab.fit_together(
-                networks, *on_device, seed=0, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH
-            )
-        ),
+        "jaxlab": lambda: at_once(together, range(SEEDS), lambda: None),
         "jaxlab, one after another": lambda: [call() for call in one_by_one],
     }
     try:
-        in_torch = [_torch(network, x, targets) for network in networks]
+        in_torch = [_torch(network, x, targets) for network in every]
         contenders["PyTorch, one after another"] = lambda: [call() for call in in_torch]
     except ImportError as error:
         notes.append(f"PyTorch: {error}")
     goals = {"jaxlab, one after another": 1.5, "PyTorch, one after another": 4.0}
     return Row(
-        f"{EPOCHS} epochs of {len(SWEEP)} classifiers of {SWEEP[0]} to {SWEEP[-1]} hidden units",
-        take_turns(contenders, blocks=5),
+        f"{EPOCHS} epochs of {len(every)} classifiers: {len(SWEEP)} sizes of {SWEEP[0]} to "
+        f"{SWEEP[-1]} hidden units, {SEEDS} seeds",
+        take_turns(contenders, blocks=3),
         {who: goal for who, goal in goals.items() if who in contenders},
         notes=tuple(notes),
     )

@@ -6,7 +6,7 @@ accuracy comes with an interval.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlab import figures, statistics, terminal, wording
+from jaxlab.at_once import at_once
 from jaxlab.backprop import Params, initialize
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError
@@ -66,7 +67,7 @@ def run(config: Config) -> Result:
     images, where = joined(digits)
     parts = {"train": digits.train, "val": digits.validation, "test": digits.test}
     with terminal.progress("training", config.networks * config.steps) as advance:
-        trained = [train_one(config, digits, n, advance) for n in range(config.networks)]
+        trained = at_once(partial(train_one, config, digits), range(config.networks), advance)
     given = [answers(network.params, images) for network in trained]
     accuracies = {
         name: [accuracy(answer[where[name]], part.y) for answer in given]

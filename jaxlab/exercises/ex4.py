@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlab import figures, terminal
+from jaxlab.at_once import at_once
 from jaxlab.backprop import Params
 from jaxlab.data import Digits
 from jaxlab.errors import OptionError
@@ -70,18 +71,24 @@ def run(config: Config) -> Result:
     )
 
 
+class Autoencoder(NamedTuple):
+    """One that was trained. row: its errors on the training and validation images."""
+
+    row: dict[str, Any]
+    params: Params
+    problems: list[str]
+
+
 class Search(NamedTuple):
     """All autoencoders that were trained.
 
-    rows: of each, its errors on the training and validation images, in the order of training.
-    by_size: hidden units → the parameters of the one that was trained to the end. best, params: the
-    row of the one that is chosen, and its parameters.
+    rows: of each, its errors, the sizes first, then the lengths. by_size: hidden units → the
+    parameters of the one that was trained to the end. best: the one that is chosen.
     """
 
     rows: list[dict[str, Any]]
     by_size: dict[int, Params]
-    best: dict[str, Any]
-    params: Params
+    best: Autoencoder
     problems: list[str]
 
 
@@ -93,11 +100,10 @@ def search(config: Config, digits: Digits, pca: Components) -> Search:
     shorter = sorted(length for length in lengths if length < config.steps)
     (images, where), validation = joined(digits), digits.validation.x
     x = digits.train.x
-    rows: list[dict[str, Any]] = []
-    problems: list[str] = []
     with terminal.progress("training", len(sizes) * config.steps + sum(shorter)) as advance:
 
-        def trained(hidden: int, length: int) -> Params:
+        def one(training: tuple[int, int], advance) -> Autoencoder:
+            hidden, length = training
             of_length = replace(config, epochs=length, iterations=length)
             name = f"{hidden} hidden units"
             params, history = train_autoencoder(of_length, x, hidden, name, advance)
@@ -109,34 +115,37 @@ def search(config: Config, digits: Digits, pca: Components) -> Search:
                 name: mean_squared_error(pca_reconstruction(pca, part, hidden), part)
                 for name, part in (("train", x), ("val", validation))
             }
-            rows.append(
-                {
-                    "hidden_units": hidden,
-                    "iterations": updates,
-                    "train_mse": mean_squared_error(answer[where["train"]], x),
-                    "val_mse": mean_squared_error(answer[where["val"]], validation),
-                    "pca_train_mse": of_pca["train"],
-                    "pca_val_mse": of_pca["val"],
-                }
-            )
-            name += f", {updates:,} iterations"
-            problems.extend(
-                training_problems(name, params, x, x, answer[where["train"]], classifier=False)
-            )
-            return params
+            row = {
+                "hidden_units": hidden,
+                "iterations": updates,
+                "train_mse": mean_squared_error(answer[where["train"]], x),
+                "val_mse": mean_squared_error(answer[where["val"]], validation),
+                "pca_train_mse": of_pca["train"],
+                "pca_val_mse": of_pca["val"],
+            }
+            problems = training_problems(
+                f"{name}, {updates:,} iterations", params, x, x, answer[where["train"]],
+                classifier=False,
+            )  # fmt: skip
+            return Autoencoder(row, params, problems)
 
-        by_size = {hidden: trained(hidden, config.steps) for hidden in sizes}
+        def longest_first(trainings: list[tuple[int, int]]) -> list[Autoencoder]:
+            return at_once(one, trainings[::-1], advance)[::-1]
 
-        def error(row: dict[str, Any]) -> float:  # of one that diverged: above all others
-            return float(np.nan_to_num(row["val_mse"], nan=np.inf))
+        of_each_size = longest_first([(hidden, config.steps) for hidden in sizes])
+        best_size = min(of_each_size, key=_error).row["hidden_units"]
+        trained = of_each_size + longest_first([(best_size, length) for length in shorter])
+    return Search(
+        rows=[one.row for one in trained],
+        by_size={one.row["hidden_units"]: one.params for one in of_each_size},
+        best=min(trained, key=_error),
+        problems=[problem for one in trained for problem in one.problems],
+    )
 
-        best = min(rows, key=error)
-        chosen = by_size[best["hidden_units"]]
-        for length in shorter:
-            params = trained(best["hidden_units"], length)
-            if error(rows[-1]) < error(best):
-                best, chosen = rows[-1], params
-    return Search(rows, by_size, best, chosen, problems)
+
+def _error(trained: Autoencoder) -> float:
+    """On the validation images; of one that diverged above all others."""
+    return float(np.nan_to_num(trained.row["val_mse"], nan=np.inf))
 
 
 def evaluate(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
@@ -151,11 +160,11 @@ def evaluate(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
         ratio = mse / pca_mse if pca_mse > 1e-10 else float("inf")
         return {"test_mse": mse, "pca_test_mse": pca_mse, "ratio_to_pca": ratio}
 
-    hidden = found.best["hidden_units"]
+    hidden = found.best.row["hidden_units"]
     return {
         "hidden_units": hidden,
-        "iterations": found.best["iterations"],
-        **compared(found.params, hidden),
+        "iterations": found.best.row["iterations"],
+        **compared(found.best.params, hidden),
         "examples": len(test),
         "images": images_of(digits),
         "search": found.rows,
@@ -166,7 +175,7 @@ def evaluate(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
 
 
 def _figures(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
-    hidden, first = found.best["hidden_units"], found.rows[: len(found.by_size)]
+    hidden, first = found.best.row["hidden_units"], found.rows[: len(found.by_size)]
     of_each_digit = [np.flatnonzero(digits.test.y == d)[0] for d in np.unique(digits.test.y)]
     originals = digits.test.x[of_each_digit]
     of_chosen = sorted(
@@ -177,7 +186,7 @@ def _figures(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
         "reconstructions": figures.reconstructions(
             {
                 "original": originals,
-                f"autoencoder, {hidden}": answers(found.params, originals),
+                f"autoencoder, {hidden}": answers(found.best.params, originals),
                 f"PCA, {hidden}": pca_reconstruction(pca, originals, hidden),
             },
             digits.side,
@@ -202,7 +211,7 @@ def _figures(found: Search, digits: Digits, pca: Components) -> dict[str, Any]:
             xlabel="iterations (updates of the parameters)",
             ylabel="squared error per pixel",
             title=f"{hidden} hidden units",
-            chosen=(found.best["iterations"], "chosen"),
+            chosen=(found.best.row["iterations"], "chosen"),
             log="x",
         ),
     }

@@ -11,12 +11,14 @@ Bienenstock and Doursat 1992). What is noise in the labels counts as bias.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from jaxlab import figures, statistics, terminal, wording
+from jaxlab.at_once import at_once
 from jaxlab.backprop import initialize
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError, ShapeError
@@ -75,6 +77,10 @@ def run(config: Config) -> Result:
     )
 
 
+# To all images, of a network of each size; and what went wrong in training them.
+Answers = tuple[list[np.ndarray], list[str]]
+
+
 class Trained(NamedTuple):
     """The answers of all networks to all images: of each network one array for each size.
 
@@ -92,12 +98,12 @@ def train_all(config: Config, digits: Digits) -> Trained:
     sizes = sorted(set(config.hidden))
     x, targets = digits.train.x, one_hot(digits.train.y)
     images, where = joined(digits)
-    problems: list[str] = []
-    runs = config.networks + config.resamples
-    with terminal.progress("training networks", runs * config.steps) as advance:
+    count = config.networks + config.resamples
+    with terminal.progress("training networks", count * config.steps) as advance:
 
-        def answers_of(seed: int, rows: np.ndarray, which: str) -> list[np.ndarray]:
-            """The answers to all images of a network of each size, trained on these images."""
+        def answers_of(run: tuple[int, np.ndarray, str], advance) -> Answers:
+            """Of a network of each size, trained on these rows of the images."""
+            seed, rows, which = run
             networks = [
                 initialize(
                     seed, (x.shape[1], hidden, targets.shape[1]), mean_output=targets.mean(axis=0)
@@ -109,28 +115,31 @@ def train_all(config: Config, digits: Digits) -> Trained:
                     config, networks, x[rows], targets[rows], seed=seed,
                     on_progress=lambda step, J, params: reached(step, f"seed {seed}, {which}"),
                 )  # fmt: skip
-            given = predict_together(networks, images)
+            given, problems = predict_together(networks, images), []
             for hidden, params, answer in zip(sizes, networks, given, strict=True):
                 name = f"{hidden} hidden units, seed {seed}, {which}"
                 seen = answer[where["train"]][rows]
                 problems.extend(
                     training_problems(name, params, x[rows], targets[rows], seen, classifier=True)
                 )
-            return given
+            return given, problems
 
         seeds = range(config.seed, config.seed + max(config.networks, config.resamples))
         everything = np.arange(len(x))
-        on_whole = [
-            answers_of(seed, everything, "whole training set") for seed in seeds[: config.networks]
-        ]
+        on_whole = [(seed, everything, "whole training set") for seed in seeds[: config.networks]]
         # The same resampled training sets for every size: what differs is the size alone.
         rng = np.random.default_rng(config.seed)
         resampled = [rng.integers(0, len(x), len(x)) for _ in range(config.resamples)]
         on_resampled = [
-            answers_of(seed, rows, "resampled")
-            for seed, rows in zip(seeds, resampled, strict=False)
+            (seed, rows, "resampled") for seed, rows in zip(seeds, resampled, strict=False)
         ]
-    return Trained(sizes, on_whole, on_resampled, _merged(problems, runs * len(sizes)))
+        given, problems = zip(*at_once(answers_of, on_whole + on_resampled, advance), strict=True)
+    return Trained(
+        sizes,
+        [*given[: config.networks]],
+        [*given[config.networks :]],
+        _merged([*chain.from_iterable(problems)], count * len(sizes)),
+    )
 
 
 def _merged(problems: list[str], networks: int) -> list[str]:

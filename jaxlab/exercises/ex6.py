@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab import figures, statistics, terminal, wording
+from jaxlab.at_once import at_once
 from jaxlab.backprop import Layer, Params, cost, cost_and_grad, feed_forward
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError
@@ -110,16 +111,20 @@ def train_all(config: Config, digits: Digits) -> Trained:
     sizes = sorted(set(config.hidden))
     total = len(sizes) * (config.steps + config.softmax_iterations) + config.softmax_iterations
     with terminal.progress("training", total) as advance:
-        raw = softmax_classifier(config, digits, lambda x: x, "raw pixels", advance)
-        by_size, of_encoders = {}, []
-        for hidden in sizes:
-            encoder, found = autoencoder(config, digits, hidden, advance)
-            of_encoders.append(found)
-            by_size[hidden] = softmax_classifier(
-                config, digits, partial(encode, encoder), f"features of {hidden}", advance
-            )
-    of_classifiers = [one.problems for one in (raw, *by_size.values())]
-    return Trained(raw, by_size, of_encoders + of_classifiers)
+
+        def one(hidden: int | None, advance) -> tuple[list[str], Classifier]:
+            """The classifier on so many features, or on raw pixels; and the encoder's problems."""
+            if hidden is None:
+                return [], softmax_classifier(config, digits, lambda x: x, "raw pixels", advance)
+            encoder, problems = autoencoder(config, digits, hidden, advance)
+            features, name = partial(encode, encoder), f"features of {hidden}"
+            return problems, softmax_classifier(config, digits, features, name, advance)
+
+        largest_first = [*reversed(sizes), None]
+        of_encoders, classifiers = zip(*at_once(one, largest_first, advance)[::-1], strict=True)
+    raw, *others = classifiers
+    by_size = dict(zip(sizes, others, strict=True))
+    return Trained(raw, by_size, [*of_encoders[1:], *(found.problems for found in classifiers)])
 
 
 def evaluate(trained: Trained, digits: Digits) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+from jaxlab.at_once import cores
 from jaxlab.gradcheck.files.calls import Options
 from jaxlab.gradcheck.files.judge import check_file
 from jaxlab.gradcheck.files.process import started
@@ -54,11 +55,6 @@ def check_many(
             _hang_up(worker)
         for worker in workers:
             _end(worker)
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- on this side ---

@@ -74,6 +74,7 @@ from jaxlab.compilation import use_compilation_cache
 from jaxlab.convnet.presets import PLAIN, PRESETS, STRONG, WEAK
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import train_timed
+from jaxlab.cores import one_device_each
 from jaxlab.data.mnist import load_full_mnist
 from jaxlab.errors import JaxlabError
 from jaxlab.statistics import over_seeds
@@ -174,6 +175,7 @@ def main() -> None:
     if options.networks is not None and options.networks < 1:
         parser.error("--networks must be at least 1")
     use_compilation_cache()
+    one_device_each()
     try:
         images, labels = load_full_mnist(options.mnist_dir).train
     except JaxlabError as error:

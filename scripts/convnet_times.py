@@ -18,6 +18,7 @@ from jaxlab import terminal
 from jaxlab.compilation import use_compilation_cache
 from jaxlab.convnet.presets import PRESETS
 from jaxlab.convnet.training import train_timed
+from jaxlab.cores import one_device_each
 from jaxlab.data.mnist import load_full_mnist
 from jaxlab.errors import JaxlabError
 from jaxlab.results import check_writable, environment
@@ -45,6 +46,7 @@ def main() -> None:
     if options.networks < 1:
         parser.error("--networks must be at least 1")
     use_compilation_cache()
+    one_device_each()
     try:
         if options.json:
             check_writable(options.json.parent)

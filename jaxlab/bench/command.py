@@ -17,6 +17,7 @@ from jaxlab import terminal
 from jaxlab.bench.growth import Growth
 from jaxlab.bench.timing import OURS, Row, peak
 from jaxlab.compilation import use_compilation_cache
+from jaxlab.cores import one_device_each
 from jaxlab.errors import OptionError, OutputError
 from jaxlab.exercises.command import ask
 from jaxlab.results import environment
@@ -74,6 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.figure and "growth" not in kinds:
         raise OptionError("figure draws how the time grows: leave growth among --only")
     use_compilation_cache()
+    one_device_each()
     # Before the first computation. A call is done where it is made, not handed to a thread: for all
     # that is measured here with JAX, ours and others'.
     jax.config.update("jax_cpu_enable_async_dispatch", False)

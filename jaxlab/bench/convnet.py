@@ -14,20 +14,22 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from jaxlab import terminal
 from jaxlab.bench import pytorch
 from jaxlab.bench.timing import OURS, Row, Timing, take_turns
 from jaxlab.convnet.network import Network, blocks, multiplications
 from jaxlab.convnet.presets import PRESETS
-from jaxlab.convnet.training import Timed, train_timed
+from jaxlab.convnet.training import AXIS, Timed, train_timed, usual_devices
 from jaxlab.data.mnist import load_full_mnist
 from jaxlab.errors import DataError
 
@@ -80,11 +82,12 @@ def _random_batch() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _steps(channels: tuple[int, ...], resolution: str):
-    """A function that runs a block of steps."""
-    x, y = map(jnp.asarray, _random_batch())
-    graph, *states = nnx.split(Network(channels, resolution=resolution, seed=0), nnx.Param, ...)
+    """A function that runs a block of steps, divided among devices as `Trainer` does it."""
+    network = Network(channels, resolution=resolution, seed=0, axis_name=AXIS)
+    graph, *states = nnx.split(network, nnx.Param, ...)
+    mesh = Mesh(np.array(usual_devices(BATCH)), (AXIS,))
 
-    def step(_, carry):
+    def step(carry, x, y):
         def cost(params):
             # A copy: the network writes its new statistics over the old.
             network = nnx.merge(graph, params, jax.tree.map(lambda leaf: leaf, carry[1]))
@@ -92,14 +95,25 @@ def _steps(channels: tuple[int, ...], resolution: str):
             return J, nnx.state(network, nnx.BatchStat)
 
         grads, rest = jax.grad(cost, has_aux=True)(carry[0])
+        grads = jax.lax.pmean(grads, AXIS)
         return jax.tree.map(lambda p, g: p - 1e-3 * g, carry[0], grads), rest
 
-    block = jax.jit(lambda carry: jax.lax.fori_loop(0, BLOCK, step, carry))
-    carry = tuple(states)
+    @jax.jit
+    @partial(
+        jax.shard_map, mesh=mesh, out_specs=P(), check_vma=False,
+        in_specs=(P(), P(None, None, AXIS), P(AXIS)),
+    )  # fmt: skip
+    def block(carry, x, y):
+        return jax.lax.fori_loop(0, BLOCK, lambda _, carry: step(carry, x, y), carry)
+
+    images, labels = _random_batch()
+    x = jax.device_put(images, NamedSharding(mesh, P(None, None, AXIS)))
+    y = jax.device_put(labels, NamedSharding(mesh, P(AXIS)))
+    carry = jax.device_put(tuple(states), NamedSharding(mesh, P()))
 
     def run() -> None:
         nonlocal carry
-        carry = jax.block_until_ready(block(carry))
+        carry = jax.block_until_ready(block(carry, x, y))
 
     run()
     return run

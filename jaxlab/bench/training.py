@@ -14,10 +14,10 @@ import numpy as np
 import optax
 
 import jaxlab
-from jaxlab.at_once import at_once
 from jaxlab.backprop import layer_sizes
 from jaxlab.bench import pytorch
 from jaxlab.bench.timing import Row, take_turns
+from jaxlab.cores import at_once
 from jaxlab.exercises.ex1 import n_parameters
 
 M, BATCH, EPOCHS = 6000, 100, 3

@@ -56,8 +56,8 @@ class State(NamedTuple):
 class Trainer:
     """The compiled programs of one training run, and the images that they work on.
 
-    images: (m, 28, 28) uint8. labels: (m,) in 0..9. devices: what to divide each batch among;
-    JAX's first where none are given.
+    images: (m, 28, 28) uint8. labels: (m,) in 0..9. devices: what to divide each batch among; where
+    none are given, those of `usual_devices`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Trainer:
         seed: int,
         devices: Sequence[jax.Device] | None = None,
     ):
-        devices = jax.devices()[:1] if devices is None else devices
+        devices = usual_devices(recipe.batch_size) if devices is None else devices
         if recipe.batch_size % len(devices):
             raise OptionError(
                 f"batch-size is {recipe.batch_size}: it must be a multiple of the "
@@ -167,6 +167,13 @@ class Trainer:
 
     def _put(self, tree, where: PartitionSpec = EVERYWHERE):
         return jax.device_put(tree, NamedSharding(self.mesh, where))
+
+
+def usual_devices(batch_size: int) -> list[jax.Device]:
+    """Of a CPU as many as divide a batch evenly, else the first: GPUs are for the user to give."""
+    there = jax.devices()
+    most = len(there) if there[0].platform == "cpu" else 1
+    return there[: max(n for n in range(1, most + 1) if batch_size % n == 0)]
 
 
 def _network(recipe: Recipe, seed: int) -> Network:

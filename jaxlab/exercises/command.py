@@ -14,6 +14,7 @@ import tyro
 
 from jaxlab import results, terminal
 from jaxlab.compilation import use_compilation_cache
+from jaxlab.cores import one_device_each
 from jaxlab.errors import OutputError
 
 MOST_WARNINGS = 4
@@ -79,6 +80,7 @@ def _load(name: str) -> ModuleType:
     gc.disable()
     try:
         use_compilation_cache()
+        one_device_each()
         module = import_module(f"jaxlab.exercises.{name}")
         if not gc.get_freeze_count():  # garbage of an exercise before this one may be found
             gc.freeze()

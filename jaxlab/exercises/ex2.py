@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxlab import figures, statistics, terminal, wording
-from jaxlab.at_once import at_once
 from jaxlab.backprop import Params, initialize
+from jaxlab.cores import at_once
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError
 from jaxlab.exercises.common import (

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlab import figures, terminal
-from jaxlab.at_once import at_once
 from jaxlab.backprop import Params
+from jaxlab.cores import at_once
 from jaxlab.data import Digits
 from jaxlab.errors import OptionError
 from jaxlab.exercises.common import (

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxlab import figures, statistics, terminal, wording
-from jaxlab.at_once import at_once
 from jaxlab.backprop import initialize
+from jaxlab.cores import at_once
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError, ShapeError
 from jaxlab.exercises.common import (

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlab import figures, statistics, terminal, wording
-from jaxlab.at_once import at_once
 from jaxlab.backprop import Layer, Params, cost, cost_and_grad, feed_forward
+from jaxlab.cores import at_once
 from jaxlab.data import Digits, one_hot
 from jaxlab.errors import OptionError
 from jaxlab.exercises.common import (

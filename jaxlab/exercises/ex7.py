@@ -13,7 +13,7 @@ import numpy as np
 from jaxlab import figures, statistics, terminal, wording
 from jaxlab.convnet.network import layers
 from jaxlab.convnet.recipe import Recipe
-from jaxlab.convnet.training import State, Trainer
+from jaxlab.convnet.training import State, Trainer, usual_devices
 from jaxlab.data.mnist import ImageSets, LabelledImages, load_mnist
 from jaxlab.errors import DataError, OptionError
 from jaxlab.exercises.ex7_options import QUICK, Config, defaults
@@ -48,7 +48,7 @@ def run(config: Config) -> Result:
     train, held_out = _divided(sets, config)
     if not len(sets.test.labels):
         raise DataError(f"{sets.source}: there are no test images")
-    devices = _devices(config.devices)
+    devices = _devices(config)
 
     problems = [*sets.problems, *_missing(train, sets.test)]
     networks = []
@@ -148,14 +148,16 @@ def _divided(sets: ImageSets, config: Config) -> tuple[LabelledImages, LabelledI
     return LabelledImages(sets.train.images[:kept], sets.train.labels[:kept]), held_out
 
 
-def _devices(wanted: int) -> list[jax.Device]:
-    there = jax.devices()
-    if jax.process_count() > 1 and wanted in (0, 1):  # several processes share by joining
+def _devices(config: Config) -> list[jax.Device]:
+    there, wanted = jax.devices(), config.devices
+    if jax.process_count() > 1 and wanted in (None, 0, 1):  # several processes share by joining
         return there
+    if wanted is None:
+        return usual_devices(config.batch_size)
     if wanted > len(there):
         raise OptionError(
-            f"devices is {wanted}, but there are {len(there)} ({there[0].platform}); on a CPU "
-            f"XLA_FLAGS=--xla_force_host_platform_device_count={wanted} makes {wanted} of it"
+            f"devices is {wanted}, but there are {len(there)} ({there[0].platform}); of a CPU "
+            f"JAX_NUM_CPU_DEVICES={wanted} makes {wanted}"
         )
     return there[: wanted or None]
 

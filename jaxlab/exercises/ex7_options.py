@@ -34,8 +34,9 @@ class RunConfig(SeedConfig):
     """Use only that many training images."""
     validation: int = 0
     """Hold out the last so many training images, and report the accuracy on them too."""
-    devices: int = 1
-    """How many devices share each batch; 0: all there are."""
+    devices: int | None = None
+    """How many devices share each batch; 0: all there are (default: of a CPU one for each core, up
+    to four, where they divide it evenly; else one)."""
     coordinator: str | None = None
     """For several machines: host:port of process 0, the same in each; auto on a known cluster."""
     processes: int | None = None
@@ -64,7 +65,7 @@ class Config(Recipe, RunConfig):
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)
         RunConfig.__post_init__(self)
-        if self.networks < 1 or self.devices < 0 or self.validation < 0:
+        if self.networks < 1 or (self.devices or 0) < 0 or self.validation < 0:
             raise OptionError("networks must be at least 1, devices and validation at least 0")
         if self.seed + self.networks > SEEDS:
             raise OptionError(f"seed + networks is above {SEEDS}: choose a smaller seed")
@@ -180,6 +181,7 @@ def _option(options: Sequence[str], name: str) -> str | None:
 
 def _join(address: str, processes: str | None, process: str | None) -> None:
     """Joins the other processes of a run on several machines."""
+    jax.config.update("jax_num_cpu_devices", -1)  # each process is one, or as XLA_FLAGS has it
     try:
         if address == "auto":
             jax.distributed.initialize()

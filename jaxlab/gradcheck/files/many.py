@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from jaxlab.at_once import cores
+from jaxlab.cores import cores
 from jaxlab.gradcheck.files.calls import Options
 from jaxlab.gradcheck.files.judge import check_file
 from jaxlab.gradcheck.files.process import started

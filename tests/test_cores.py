@@ -5,8 +5,8 @@ import threading
 import jax.numpy as jnp
 import pytest
 
-from jaxlab import at_once as module
-from jaxlab.at_once import at_once
+from jaxlab import cores as module
+from jaxlab.cores import at_once
 from jaxlab.precision import enable_x64
 
 

@@ -1,5 +1,8 @@
 """Several trainings at a time: in order, ended together."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import jax.numpy as jnp
@@ -67,3 +70,24 @@ def test_float64_is_on_where_it_is_on_here(x64):
 
 def test_nothing_to_do_is_done():
     assert at_once(lambda n, advance: n, [], print) == []
+
+
+DEVICES = "import jax, jaxlab.cores as c; {}; c.one_device_each(); print(len(jax.devices()))"
+
+
+@pytest.mark.parametrize(
+    ("first", "environment", "devices"),
+    [
+        ("c.cores = lambda: 3", {}, 3),
+        ("c.cores = lambda: 64", {}, 4),
+        ("c.cores = lambda: 3", {"JAX_NUM_CPU_DEVICES": "2"}, 2),
+        ("c.cores = lambda: 3", {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}, 2),
+        ("c.cores = lambda: 3; jax.devices()", {}, 1),
+    ],
+)
+def test_a_device_for_each_core_unless_jax_was_told_or_has_begun(first, environment, devices):
+    done = subprocess.run(
+        [sys.executable, "-c", DEVICES.format(first)], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+    )  # fmt: skip
+    assert done.stdout == f"{devices}\n", done.stderr

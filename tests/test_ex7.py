@@ -8,12 +8,12 @@ import socket
 import subprocess
 import time
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
+import wholeness
 
 from jaxlab import statistics
+from jaxlab.cores import cores
 
 SMALL = ["ex7", "--quick", "--epochs", "20"]
 
@@ -25,14 +25,6 @@ def numbers(folder):
 def checkpoints_in(folder):
     """The whole ones: what Orbax is still writing has a number and a suffix."""
     return {path for path in folder.glob("*") if path.name.isdecimal()}
-
-
-def saved_arrays(folder):
-    """The last checkpoint's arrays, in order."""
-    steps = checkpoints_in(folder / "ex7" / "checkpoints" / "seed-0")
-    newest = max(steps, key=lambda path: int(path.name))
-    state = ocp.PyTreeCheckpointer().restore(newest / "state")
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
 def write_lines(folder):
@@ -139,10 +131,11 @@ def test_a_killed_run_resumes_to_the_same_bits(jaxlab, start, tmp_path):
     one, other = numbers(tmp_path / "undisturbed"), numbers(tmp_path / "killed")
     assert one["test_accuracy"] == other["test_accuracy"]
     assert one["confusion"] == other["confusion"]
-    for a, b in zip(
-        saved_arrays(tmp_path / "undisturbed"), saved_arrays(tmp_path / "killed"), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
+    networks = (
+        tmp_path / out / "ex7" / "checkpoints" / "seed-0" for out in ("undisturbed", "killed")
+    )
+    undisturbed, killed = map(wholeness.saved_network, networks)
+    assert undisturbed == killed
     assert not list(folder.glob("*tmp*"))
 
 
@@ -180,7 +173,7 @@ def test_two_processes_train_one_network(jaxlab, start, tmp_path):
     assert [process.returncode for process in both] == [0, 0], said
     assert "test accuracy" in said[0][0]
     assert "test accuracy" not in said[1][0]
-    jaxlab("ex7", "--quick", "--epochs", "2", "--out", "one",
+    jaxlab("ex7", "--quick", "--epochs", "2", "--out", "one", "--devices", "1",
            environment=ON_CPU)  # fmt: skip
     one, two = numbers(tmp_path / "one"), numbers(tmp_path / "two")
     assert two["devices"] == 2
@@ -189,11 +182,18 @@ def test_two_processes_train_one_network(jaxlab, start, tmp_path):
     assert abs(one["test_accuracy"]["mean"] - two["test_accuracy"]["mean"]) < 0.01
 
 
-def test_several_devices_by_the_command(jaxlab, tmp_path):
-    jaxlab("ex7", "--quick", "--devices", "0",
-           environment={**ON_CPU, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-           )  # fmt: skip
-    assert numbers(tmp_path / "runs")["devices"] == 2
+@pytest.mark.parametrize(
+    ("options", "environment", "devices"),
+    [
+        ([], {}, max(n for n in (1, 2, 4) if n <= cores())),
+        (["--devices", "0"], {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}, 2),
+        (["--batch-size", "63"], {"JAX_NUM_CPU_DEVICES": "4"}, 3),
+    ],
+    ids=["each core", "as many as XLA has", "as many as divide a batch"],
+)
+def test_several_devices_by_the_command(jaxlab, tmp_path, options, environment, devices):
+    jaxlab("ex7", "--quick", *options, environment={**ON_CPU, **environment})
+    assert numbers(tmp_path / "runs")["devices"] == devices
     assert numbers(tmp_path / "runs")["test_accuracy"]["mean"] > 0.9
 
 

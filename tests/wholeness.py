@@ -150,8 +150,12 @@ def saved_network(folder: Path) -> bytes:
     import orbax.checkpoint as ocp
 
     newest = max(folder.glob("[0-9]*"), key=lambda path: int(path.name))
-    state = ocp.PyTreeCheckpointer().restore(newest / "state")
-    return b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state))
+    reader = ocp.PyTreeCheckpointer()
+    saved = reader.metadata(newest / "state").item_metadata.tree
+    # As NumPy's: the devices that it was trained on need not be here.
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
+    state = reader.restore(newest / "state", restore_args=as_numpy)
+    return b"".join(leaf.tobytes() for leaf in jax.tree.leaves(state))
 
 
 def litter(*folders: Path) -> list[str]:

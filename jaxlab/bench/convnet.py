@@ -29,7 +29,13 @@ from jaxlab.bench import pytorch
 from jaxlab.bench.timing import OURS, Row, Timing, take_turns
 from jaxlab.convnet.network import Network, blocks, multiplications
 from jaxlab.convnet.presets import PRESETS
-from jaxlab.convnet.training import AXIS, Timed, train_timed, usual_devices
+from jaxlab.convnet.training import (
+    AXIS,
+    Timed,
+    mean_of_devices,
+    train_timed,
+    usual_devices,
+)
 from jaxlab.data.mnist import load_full_mnist
 from jaxlab.errors import DataError
 
@@ -95,8 +101,8 @@ def _steps(channels: tuple[int, ...], resolution: str):
             return J, nnx.state(network, nnx.BatchStat)
 
         grads, rest = jax.grad(cost, has_aux=True)(carry[0])
-        grads = jax.lax.pmean(grads, AXIS)
-        return jax.tree.map(lambda p, g: p - 1e-3 * g, carry[0], grads), rest
+        moved = jax.tree.map(lambda p, g: p - 1e-3 * g, carry[0], mean_of_devices(grads))
+        return moved, rest
 
     @jax.jit
     @partial(

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt8
 
@@ -252,7 +253,7 @@ def _programs(recipe: Recipe, mesh: Mesh, steps: int):
         (J, (right, statistics)), grads = jax.value_and_grad(cost, has_aux=True)(
             state.params, state.statistics, x, labels[rows]
         )
-        J, right, grads = jax.lax.pmean((J, right, grads), AXIS)
+        J, right, grads = mean_of_devices((J, right, grads))
         updates, moved = optimizer_update(grads, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         state = State(state.step + 1, params, statistics, moved)
@@ -280,6 +281,15 @@ def _programs(recipe: Recipe, mesh: Mesh, steps: int):
         on_mesh(advance, (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE), donate_argnums=0),
         on_mesh(predict, (EVERYWHERE, EVERYWHERE, EVERYWHERE, PartitionSpec(AXIS))),
     )
+
+
+def mean_of_devices(tree):
+    """Each leaf's mean over the devices, inside a program that is divided among them.
+
+    As one vector: of many arrays a CPU's devices would wait for one another at each.
+    """
+    flat, in_form = ravel_pytree(tree)
+    return in_form(jax.lax.pmean(flat, AXIS))
 
 
 def _mean_and_deviation(images: UInt8[np.ndarray, "m 28 28"]) -> Float[np.ndarray, "2"]:

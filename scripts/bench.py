@@ -46,10 +46,21 @@ of times, in one run, after to before; kept where nothing else is said.
       a product as two halves, for two cores to share                       1.0 to 3: not kept
       one core alone (Intel): so little does the second give here           0.7 at 25 hidden units,
                                                                             1.0 at 100, 1.5 at 500
+      two trainings at once, in threads (Intel)                             0.4 at 25 hidden units,
+                                                                            0.65 from 100 on; all of
+                                                                            exercises 2, 4, 6 0.6 to
+                                                                            0.75
+      each batch divided among two devices, one a core (Intel)              2.8 at 25 hidden units,
+                                                                            2 at 100, 1.35 at 500,
+                                                                            0.9 with 6,000 examples:
+                                                                            not kept
+      hidden units divided among two devices, by XLA (Intel)                0.85 to 1.15: not kept
     a sweep over sizes (sweep.py)
       ten networks of 4 to 300 units as one wide network                    0.6 to 0.8
       the same in two or three groups of like sizes                         0.7: not kept
       `jax.vmap` over networks of one size                                  3: not kept
+      the wide networks of two seeds at once, in threads (Intel)            0.75 to 0.85
+      the same, each in two or three groups                                 0.93 of that: not kept
     the gradient check (gradcheck/)
       two directions, not eight, where jax.grad has every coordinate        0.5
       one, of all blocks in one call, the Taylor remainder's costs in it,
@@ -81,6 +92,14 @@ of times, in one run, after to before; kept where nothing else is said.
     the convolutional network (convnet/)
       examples as the last axis, Winograd's algorithm for 3 × 3 kernels     see convolution.py
       the four pixels around a point gathered as one number                 see augmentation.py
+      each batch divided among two devices, one a core (Intel)              0.68 to 0.78
+      the gradients as one vector, for which these devices wait once        0.85 small and middle,
+                                                                            0.95 largest
+      four devices on two cores (Intel)                                     1.1 to 1.25: not kept
+      operands of products in bfloat16 (Intel, AMX)                         0.75 to 0.85: not kept,
+                                                                            it is not float32
+      three such products in place of one, to keep 16 bits                  those alone 2 to 12:
+                                                                            not kept
       XLA's products without YNNPACK (Intel, AVX-512)                       1.16 small, 1.0, 0.92
                                                                             largest: not kept
       the same (EPYC)                                                       1.1 small, 1.0, 0.96

@@ -9,7 +9,8 @@ compiled loop, whose number of steps is no part of the program: nothing is compi
 a step does depends on the state, the recipe and the seed alone, so a run that was stopped and goes
 on from a saved state ends in the same bits.
 
-Each batch is divided evenly among the devices of a mesh. Means over the batch (the cost, its
+Each batch is divided evenly among the devices of a mesh; of a CPU these are its cores, where
+`cores.one_device_each` has been called before all else. Means over the batch (the cost, its
 gradient, the statistics of batch normalisation) are means over all devices, and every image is
 changed at random in the same way wherever it lies: the results are one device's, up to rounding.
 """

@@ -64,6 +64,11 @@ def run(arguments: Sequence[str]) -> int:
     kinds = [kind.strip() for kind in options.only.split(",") if kind.strip()] or list(WORK)
     if unknown := [kind for kind in kinds if kind not in WORK]:
         raise OptionError(f"only is {options.only!r}: {unknown[0]} is none of {', '.join(WORK)}")
+    # Before JAX is first asked for anything. A call is done where it is made, not handed to a
+    # thread: for all that is measured here with JAX, ours and others'.
+    use_compilation_cache()
+    one_device_each()
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     # Refuse now, not after minutes.
     if options.readme:
         _replaced(options.readme, "")
@@ -74,11 +79,6 @@ def run(arguments: Sequence[str]) -> int:
         raise OptionError(f"figure is {options.figure}: name a .svg, .png or .pdf file")
     if options.figure and "growth" not in kinds:
         raise OptionError("figure draws how the time grows: leave growth among --only")
-    use_compilation_cache()
-    one_device_each()
-    # Before the first computation. A call is done where it is made, not handed to a thread: for all
-    # that is measured here with JAX, ours and others'.
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
     peaks = {dtype: peak(dtype) for dtype in ("float32", "float64")}
     lines = [f"{_machine()}; best matrix product "
              + ", ".join(f"{_speed(value)} in {dtype}" for dtype, value in peaks.items())

@@ -1,6 +1,9 @@
 """The benchmarks: what is measured is measured in turns, and where it is written."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -113,3 +116,23 @@ def test_nonsense_is_refused_before_anything_is_measured(
     monkeypatch.setattr(command, "peak", lambda dtype: pytest.fail("it was measured"))
     with pytest.raises(error, match=words):
         command.run(options)
+
+
+SET_UP = """
+import jax, jaxlab.bench.command as command, jaxlab.cores as cores
+def peak(dtype):
+    print(len(jax.devices()), jax.config.jax_cpu_enable_async_dispatch)
+    raise SystemExit
+command.peak, cores.cores = peak, lambda: 3
+command.run(["--readme", "README.md", "--figure", "growth.svg"])
+"""
+
+
+def test_jax_is_set_up_before_it_is_asked_for_anything(tmp_path):
+    (tmp_path / "README.md").write_text("<!-- bench -->\n<!-- end of bench -->\n")
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    done = subprocess.run(
+        [sys.executable, "-c", SET_UP], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+        env={**environment, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert done.stdout == "3 False\n", done.stderr

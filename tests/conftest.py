@@ -31,8 +31,23 @@ def float64():
 @pytest.fixture
 def standard_promotion():
     """optax's Adam raises a float to an integer power, which strict promotion refuses."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+    yield from _in_every_thread(jax_numpy_dtype_promotion="standard")
+
+
+@pytest.fixture
+def usual_promotion(standard_promotion):
+    """optax's schedules and Flax's normalisation also broadcast ranks silently."""
+    yield from _in_every_thread(jax_numpy_rank_promotion="allow")
+
+
+def _in_every_thread(**settings):
+    """`with jax.numpy_dtype_promotion(…)` is for one alone, and exercises train in several."""
+    strict = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in strict.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")

@@ -37,13 +37,6 @@ def float64():
 
 
 @pytest.fixture
-def standard_promotion():
-    """optax's schedules and Flax's normalisation mix integers and floats."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
-@pytest.fixture
 def all_digits():
     """Of float32, on a GPU too."""
     with every_digit(x64=False):
@@ -213,7 +206,7 @@ def test_changes_stay_within_their_limits():
 # --- the network ---
 
 
-def test_the_network_has_the_parameters_that_its_drawing_says(standard_promotion):
+def test_the_network_has_the_parameters_that_its_drawing_says(usual_promotion):
     network = Network((16, 32, 64), seed=0)
     from flax import nnx
 
@@ -226,7 +219,7 @@ def test_the_network_has_the_parameters_that_its_drawing_says(standard_promotion
     assert multiplications((16, 32, 64)) == by_hand
 
 
-def test_the_network_at_full_resolution_is_the_one_of_its_drawing(standard_promotion, all_digits):
+def test_the_network_at_full_resolution_is_the_one_of_its_drawing(usual_promotion, all_digits):
     """Its answers are those of the same layers by XLA, one after the other."""
     from flax import nnx
 
@@ -287,7 +280,7 @@ def same_bits(one, other):
     )
 
 
-def test_every_image_is_used_once_an_epoch(images, standard_promotion):
+def test_every_image_is_used_once_an_epoch(images, usual_promotion):
     trainer = Trainer(replace(TINY, epochs=3.0), *images, seed=0)
     assert trainer.steps == 17  # 3 × 90 images in batches of 16, the last one filled
     rows = trainer._order(0, trainer.steps).ravel()
@@ -297,7 +290,7 @@ def test_every_image_is_used_once_an_epoch(images, standard_promotion):
     np.testing.assert_array_equal(trainer._order(5, 4).ravel(), rows[80:144])
 
 
-def test_where_calls_end_does_not_change_a_bit(images, standard_promotion, monkeypatch):
+def test_where_calls_end_does_not_change_a_bit(images, usual_promotion, monkeypatch):
     whole = Trainer(TINY, *images, seed=3).train()
     monkeypatch.setattr("jaxlab.convnet.training.STEPS_A_CALL", 4)
     pieces = Trainer(TINY, *images, seed=3).train()
@@ -307,7 +300,7 @@ def test_where_calls_end_does_not_change_a_bit(images, standard_promotion, monke
     assert not same_bits(whole.params, other.params)
 
 
-def test_all_images_are_evaluated_the_last_partial_batch_too(images, standard_promotion):
+def test_all_images_are_evaluated_the_last_partial_batch_too(images, usual_promotion):
     trainer = Trainer(TINY, *images, seed=0)
     state = trainer.train()
     one, two = np.concatenate([images[0]] * 6)[:501], np.concatenate([images[0]] * 6)[:500]
@@ -317,7 +310,7 @@ def test_all_images_are_evaluated_the_last_partial_batch_too(images, standard_pr
     assert many[500] == many[500 - 90]
 
 
-def test_a_short_training_on_real_digits_reaches_97_percent(standard_promotion):
+def test_a_short_training_on_real_digits_reaches_97_percent(usual_promotion):
     sets = load_mnist("small")
     recipe = replace(PRESETS["fast"], epochs=3.0)
     trainer = Trainer(recipe, sets.train.images, sets.train.labels, seed=0)
@@ -372,7 +365,7 @@ def test_a_batch_that_devices_cannot_share_is_refused(images):
 # --- checkpoints ---
 
 
-def test_a_checkpoint_goes_on_to_the_same_bits(images, standard_promotion, tmp_path, monkeypatch):
+def test_a_checkpoint_goes_on_to_the_same_bits(images, usual_promotion, tmp_path, monkeypatch):
     monkeypatch.setattr("jaxlab.convnet.training.STEPS_A_CALL", 4)
     trainer = Trainer(TINY, *images, seed=0)
     undisturbed = trainer.train()
@@ -390,7 +383,7 @@ def test_a_checkpoint_goes_on_to_the_same_bits(images, standard_promotion, tmp_p
     assert same_bits(trainer.train(state), undisturbed)
 
 
-def test_a_fresh_run_replaces_the_old_checkpoints(images, standard_promotion, tmp_path):
+def test_a_fresh_run_replaces_the_old_checkpoints(images, usual_promotion, tmp_path):
     trainer = Trainer(TINY, *images, seed=0)
     for step, fresh in ((9, False), (3, True)):
         saved = Checkpoints(tmp_path, fresh=fresh)
@@ -399,7 +392,7 @@ def test_a_fresh_run_replaces_the_old_checkpoints(images, standard_promotion, tm
     assert saved_notes(tmp_path) == {"step": 3}
 
 
-def test_a_damaged_checkpoint_is_refused(images, standard_promotion, tmp_path):
+def test_a_damaged_checkpoint_is_refused(images, usual_promotion, tmp_path):
     trainer = Trainer(TINY, *images, seed=0)
     saved = Checkpoints(tmp_path)
     saved.save(trainer.start(), {})
@@ -414,7 +407,7 @@ def test_a_damaged_checkpoint_is_refused(images, standard_promotion, tmp_path):
         saved_notes(tmp_path)
 
 
-def test_what_another_run_is_saving_is_left_alone(images, standard_promotion, tmp_path):
+def test_what_another_run_is_saving_is_left_alone(images, usual_promotion, tmp_path):
     trainer = Trainer(TINY, *images, seed=0)
     saved = Checkpoints(tmp_path)
     saved.save(trainer.start(), {})
@@ -432,7 +425,7 @@ def test_what_another_run_is_saving_is_left_alone(images, standard_promotion, tm
 
 
 def test_old_checkpoints_stay_where_there_is_no_room_for_new_ones(
-    images, standard_promotion, tmp_path, monkeypatch
+    images, usual_promotion, tmp_path, monkeypatch
 ):
     trainer = Trainer(TINY, *images, seed=0)
     saved = Checkpoints(tmp_path)
@@ -445,14 +438,14 @@ def test_old_checkpoints_stay_where_there_is_no_room_for_new_ones(
     assert saved_notes(tmp_path) == {"step": 0}
 
 
-def test_a_checkpoint_that_cannot_be_saved_says_so(images, standard_promotion, tmp_path):
+def test_a_checkpoint_that_cannot_be_saved_says_so(images, usual_promotion, tmp_path):
     (tmp_path / "file").write_text("in the way")
     trainer = Trainer(TINY, *images, seed=0)
     with pytest.raises(OutputError, match="cannot save a checkpoint"):
         Checkpoints(tmp_path / "file" / "here").save(trainer.start(), {})
 
 
-def test_a_checkpoint_that_is_refused_is_closed(images, standard_promotion, tmp_path, monkeypatch):
+def test_a_checkpoint_that_is_refused_is_closed(images, usual_promotion, tmp_path, monkeypatch):
     trainer = Trainer(TINY, *images, seed=0)
     saved = Checkpoints(tmp_path / "seed-0")
     saved.save(trainer.start(), {"config": {}})
@@ -510,7 +503,7 @@ def test_the_seeds_of_all_networks_must_be_seeds():
          [(2, 26, 26), (3, 12, 12), (4, 12, 12), (5, 6, 6), (6, 4, 4), (10,)]),
     ],
 )  # fmt: skip
-@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.usefixtures("usual_promotion")
 def test_the_layers_are_told_as_they_are(resolution, channels, outs):
     rows = layers(channels, resolution)
     assert [tuple(row["out"]) for row in rows] == outs

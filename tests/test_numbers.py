@@ -19,6 +19,8 @@ from jaxlab.exercises import ex1, ex2, ex3, ex4, ex5, ex6, ex7
 from jaxlab.exercises.common import training_problems
 from jaxlab.report.content import CONTENT
 
+pytestmark = pytest.mark.usefixtures("usual_promotion")
+
 TINY = {
     ex2: ex2.Config(hidden=3, networks=1, epochs=2, batch_size=20, shift=0),
     ex3: ex3.Config(digit_hidden=2, coordinates=5, examples=5),
@@ -41,19 +43,6 @@ def problems_of(module, **changes):
     json.dumps(numbers, allow_nan=False)
     CONTENT[result.exercise](numbers, config)
     return "\n".join(result.problems)
-
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """optax's schedules and Flax's normalisation mix integers and floats."""
-    # In every thread: `with jax.numpy_dtype_promotion(…)` is for one alone.
-    usual = {"jax_numpy_dtype_promotion": "standard", "jax_numpy_rank_promotion": "allow"}
-    strict = {name: getattr(jax.config, name) for name in usual}
-    for name, value in usual.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in strict.items():
-        jax.config.update(name, value)
 
 
 @pytest.fixture

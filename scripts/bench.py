@@ -96,6 +96,13 @@ of times, in one run, after to before; kept where nothing else is said.
       the gradients as one vector, for which these devices wait once        0.85 small and middle,
                                                                             0.95 largest
       four devices on two cores (Intel)                                     1.1 to 1.25: not kept
+      Winograd's transforms of products and of gradients as one product     0.9 to 0.97; compiling
+      each, not written out (Intel)                                         0.75
+      the transform of the input so as well, its tiles first copied apart   1.05; compiling 1.25 to
+                                                                            2: not kept
+      batch normalisation as one scale and one shift a channel (Intel)      0.93 to 0.96: not kept,
+                                                                            Flax has one
+      the backward pass of pooling without stacking                         1.0 to 1.08: not kept
       operands of products in bfloat16 (Intel, AMX)                         0.75 to 0.85: not kept,
                                                                             it is not float32
       three such products in place of one, to keep 16 bits                  those alone 2 to 12:
@@ -109,6 +116,8 @@ of times, in one run, after to before; kept where nothing else is said.
       a row of tiles at a time, transformed anew going back                 0.93 to 1.0: not kept
       tiles filled up, so that rows lie apart in the cache                  those alone 0.4 to 0.9,
                                                                             a step 1.2: not kept
+      compiling: the pixels under a 5 × 5 kernel stacked axis by axis        0.85
+      compiling: scales, shifts and biases as one vector for Adam           0.95 largest
       compiling: training and evaluation at once                            0.88 to 1.04: not kept
       compiling: XLA's lower levels of optimisation                         0.85, a step 1.1:
                                                                             not kept

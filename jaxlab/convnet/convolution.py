@@ -107,14 +107,12 @@ winograd.defvjp(_forward, _backward)
 
 def _kernel_transform(g: Kernel) -> Float[Array, "6 6 out in"]:
     """U = G g Gᵀ."""
-    GG = jnp.asarray(np.kron(G, G), g.dtype)
-    return (GG @ g.reshape(9, -1)).reshape(TAPS, TAPS, *g.shape[1:])
+    return _both_axes(G, g.reshape(3, 3, *g.shape[1:]))
 
 
 def _kernel_gradient(dU: Float[Array, "6 6 out in"]) -> Kernel:
     """∂J/∂g = Gᵀ ∂J/∂U G."""
-    GG = jnp.asarray(np.kron(G, G).T, dU.dtype)
-    return (GG @ dU.reshape(TAPS * TAPS, -1)).reshape(9, *dU.shape[2:])
+    return _both_axes(G.T, dU).reshape(9, *dU.shape[2:])
 
 
 def _input_transform(x: Images) -> Float[Array, "6 6 channels rows columns m"]:
@@ -152,15 +150,16 @@ def _overlap(d: Float[Array, "6 before n after"]) -> Float[Array, "before size a
 
 
 def _both_axes(matrix: np.ndarray, a: Float[Array, "k k *rest"]) -> Float[Array, "n n *rest"]:
-    """matrix a matrixᵀ over the first two axes."""
-    along = _combine(matrix, list(a), axis=0)
-    return _combine(matrix, [along[:, j] for j in range(along.shape[1])], axis=1)
+    """matrix a matrixᵀ over the first two axes: one product, which reads and writes each once."""
+    n, k = matrix.shape
+    both = jnp.asarray(np.kron(matrix, matrix), a.dtype)
+    return (both @ a.reshape(k * k, -1)).reshape(n, n, *a.shape[2:])
 
 
 def _combine(matrix: np.ndarray, terms: list[Array], axis: int) -> Array:
     """The matrix's linear combinations of the terms, stacked.
 
-    Written out, not as a product: with so few terms additions over long vectors are faster.
+    Written out: tiles overlap, and for a product of matrices would first have to be copied apart.
     """
     combinations = []
     for row in matrix.tolist():
@@ -222,8 +221,8 @@ def convolve_first(
     border, step = BORDER_AND_STEP[taps]
     x = jnp.pad(jax.lax.stop_gradient(x), ((border, border), (border, border), (0, 0)))
     height, width = (size - taps + 1 for size in x.shape[:2])
-    under = jnp.stack(
-        [x[i : i + height : step, j : j + width : step] for i in range(taps) for j in range(taps)]
-    )
+    # The pixels under each tap, row by row of the kernel: both axes at once compile twice as long.
+    rows = jnp.stack([x[i : i + height : step] for i in range(taps)])
+    under = jnp.stack([rows[:, :, j : j + width : step] for j in range(taps)], axis=1)
     y = jax.lax.dot_general(g, under.reshape(len(g), -1), (((0,), (0,)), ((), ())))
-    return y.reshape(-1, *under.shape[1:])
+    return y.reshape(-1, *under.shape[2:])

@@ -114,7 +114,7 @@ def optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
     )
     adam_rate = rate(recipe.adam_rate)
     weights = optax.adamw(adam_rate, b2=0.99, weight_decay=recipe.weight_decay)
-    vectors = optax.adam(adam_rate, b2=0.99)
+    vectors = optax.flatten(optax.adam(adam_rate, b2=0.99))  # as one: soonest compiled
     return optax.partition(
         {1: vectors, 2: weights, 3: kernels},
         lambda params: jax.tree.map(lambda leaf: leaf.ndim, params),

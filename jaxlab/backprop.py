@@ -107,12 +107,12 @@ def cost_and_grad(
 
 
 def _transposed(delta):
-    """δᵀ; in float64 as an array of its own, not left to the product with a.
+    """δᵀ; in float64 or of few units as an array of its own, not left to the product with a.
 
-    There XLA's products on a CPU take twice as long where they have to transpose on their way;
-    but above a million numbers it is the copy that takes longer.
+    There XLA's products on a CPU take up to twice as long where they have to transpose on their
+    way; but above a million numbers it is the copy that takes longer.
     """
-    own = delta.dtype == jnp.float64 and delta.size < 1_000_000
+    own = (delta.dtype == jnp.float64 or delta.shape[1] <= 32) and delta.size < 1_000_000
     return jax.lax.optimization_barrier(delta.T) if own else delta.T
 
 

@@ -18,9 +18,10 @@ of times, in one run, after to before; kept where nothing else is said.
                                                                             of 6,000 × 784 outputs:
                                                                             below a million numbers
                                                                             (EPYC: 0.76 to 1.1)
-      the same in float32 (Intel)                                           0.65 to 0.85 at 25 units
-                                                                            (1.0 to 1.3 above)
-                                                                            not kept
+      the same in float32 (Intel)                                           0.65 to 0.9 a call to 32
+                                                                            units, in a loop 1.0;
+                                                                            0.6 to 1.3 above: not
+                                                                            kept there
       calls done in place (jax_cpu_enable_async_dispatch off)               0.35 at 8-5-10, 0.65 at
                                                                             784-25-10, 0.9 at
                                                                             784-1000-10; training 1

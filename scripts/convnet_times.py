@@ -6,8 +6,8 @@
 
 Each network is trained on all training images from a seed of its own and evaluated once, on
 every test image as it is. The time is that of training; compilation is told beside it, and
-loading the data is left out. Runs on JAX's first device; a table comes out, and --json FILE
-keeps all numbers.
+loading the data is left out. Runs on every core, or on JAX's first GPU; a table comes out, and
+--json FILE keeps all numbers.
 """
 
 import argparse

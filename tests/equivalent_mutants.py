@@ -35,7 +35,7 @@ _CLOSE = "close = np.abs(near_left + near_right - 2 * J0) / (0.01 * h) ** 2"
 _BENDS = "return (wide > 3 * close + hidden) | (close > 3 * wide + hidden)"
 _ROOM = "jump, room = np.abs(right - left), 3 * noise / (h * sizes)"
 
-_OWN = "own = delta.dtype == jnp.float64 and delta.size < 1_000_000"
+_OWN = "own = (delta.dtype == jnp.float64 or delta.shape[1] <= 32) and delta.size < 1_000_000"
 _TRANSPOSED = "return jax.lax.optimization_barrier(delta.T) if own else delta.T"
 _PRODUCT = "by which of XLA's products: time, never the result"
 
@@ -48,7 +48,13 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("backprop.py", _TRANSPOSED, "if → True"): _PRODUCT,
     ("backprop.py", _TRANSPOSED, "if → False"): _PRODUCT,
     ("backprop.py", _OWN, "== → !="): _PRODUCT,
+    ("backprop.py", _OWN, "or → and"): _PRODUCT,
     ("backprop.py", _OWN, "and → or"): _PRODUCT,
+    ("backprop.py", _OWN, "<= → >"): _PRODUCT,
+    ("backprop.py", _OWN, "<= → <"): _PRODUCT,
+    ("backprop.py", _OWN, "1 → 0"): _PRODUCT,
+    ("backprop.py", _OWN, "32 → 33"): _PRODUCT,
+    ("backprop.py", _OWN, "32 → 31"): _PRODUCT,
     ("backprop.py", _OWN, "< → >="): _PRODUCT,
     ("backprop.py", _OWN, "< → <="): _PRODUCT,
     ("backprop.py", _OWN, "1000000 → 1000001"): _PRODUCT,

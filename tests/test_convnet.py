@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from jaxlab.convnet import augmentation, convolution
 from jaxlab.convnet.checkpoints import Checkpoints, saved_notes
-from jaxlab.convnet.network import Network, layers, multiplications
+from jaxlab.convnet.network import Network, layers, multiplications, normalise
 from jaxlab.convnet.presets import PRESETS
 from jaxlab.convnet.recipe import Recipe
 from jaxlab.convnet.training import STEPS_A_CALL, Trainer
@@ -217,6 +217,34 @@ def test_the_network_has_the_parameters_that_its_drawing_says(usual_promotion):
     assert network(jnp.zeros((28, 28, 3))).shape == (10, 3)
     by_hand = 196 * 25 * 16 + 144 * 9 * 16 * 32 + 16 * 9 * 32 * 64 + 1024 * 10
     assert multiplications((16, 32, 64)) == by_hand
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_normalisation_is_that_of_flax(usual_promotion, training):
+    from flax import nnx
+
+    rng = np.random.default_rng(0)
+    layers = [nnx.BatchNorm(3, axis=0, momentum=0.9, rngs=nnx.Rngs(0)) for _ in range(2)]
+    mean, variance, scale, bias = jnp.array(rng.uniform(0.5, 2, (4, 3)), jnp.float32)
+    for layer in layers:
+        layer.mean[...], layer.var[...] = mean, variance
+        layer.scale[...], layer.bias[...] = scale, bias
+        layer.use_running_average = not training
+    x, dy = jnp.array(rng.standard_normal((2, 3, 4, 5, 6)) + 1, jnp.float32)
+
+    def applied(call, layer):
+        def weighted(layer, x):
+            y = call(layer, x)
+            return (y * dy).sum(), y
+
+        (_, y), grads = nnx.value_and_grad(weighted, argnums=(0, 1), has_aux=True)(layer, x)
+        return jax.tree.leaves((y, grads, nnx.state(layer)))
+
+    ours = applied(normalise, layers[0])
+    theirs = applied(lambda layer, x: layer(x), layers[1])
+    assert len(ours) == 1 + 3 + 4
+    for one, other in zip(ours, theirs, strict=True):
+        assert one == pytest.approx(np.asarray(other), rel=1e-4, abs=1e-5)
 
 
 def test_the_network_at_full_resolution_is_the_one_of_its_drawing(usual_promotion, all_digits):

@@ -39,6 +39,28 @@ CLASSES = 10
 LONGEST_DRAW = 9 * 128 * 128
 
 
+def normalise(layer: nnx.BatchNorm, x: Images) -> Images:
+    """What the layer makes of x, as one scale and one shift of each channel; and its statistics.
+
+    Flax's own call subtracts the mean from all of x, keeps the difference for the backward pass,
+    and sums one more array there: on a CPU a step then takes 1.04 to 1.08 times as long.
+    """
+    assert layer.scale is not None
+    assert layer.bias is not None
+    mean, variance = layer.mean[...], layer.var[...]
+    if not layer.use_running_average:
+        moments = jnp.stack([x.mean((1, 2, 3)), jnp.square(x).mean((1, 2, 3))])
+        if layer.axis_name is not None:
+            moments = jax.lax.pmean(moments, layer.axis_name)
+        mean, variance = moments[0], jnp.maximum(moments[1] - moments[0] ** 2, 0.0)
+        for running, value in ((layer.mean, mean), (layer.var, variance)):
+            kept = layer.momentum * running[...] + (1 - layer.momentum) * value
+            running[...] = jax.lax.stop_gradient(kept)
+    scale = layer.scale[...] * jax.lax.rsqrt(variance + layer.epsilon)
+    shift = layer.bias[...] - mean * scale
+    return x * scale[:, None, None, None] + shift[:, None, None, None]
+
+
 class First(nnx.Module):
     """5×5 convolution in steps of two, or 3×3 convolution."""
 
@@ -47,7 +69,7 @@ class First(nnx.Module):
         self.normalise = nnx.BatchNorm(channels, axis=0, rngs=rngs, **batch_norm)
 
     def __call__(self, x: Float[Array, "28 28 m"]) -> Float[Array, "out _ _ m"]:
-        return nnx.relu(self.normalise(convolve_first(x, self.kernel[...])))
+        return nnx.relu(normalise(self.normalise, convolve_first(x, self.kernel[...])))
 
 
 class Block(nnx.Module):
@@ -67,7 +89,7 @@ class Block(nnx.Module):
     def __call__(self, x: Images) -> Float[Array, "out _ _ m"]:
         if self.padded:
             x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        return nnx.relu(self.normalise(convolve(x, self.kernel[...], pool=self.pool)))
+        return nnx.relu(normalise(self.normalise, convolve(x, self.kernel[...], pool=self.pool)))
 
 
 class Network(nnx.Module):

@@ -101,8 +101,7 @@ of times, in one run, after to before; kept where nothing else is said.
       each, not written out (Intel)                                         0.75
       the transform of the input so as well, its tiles first copied apart   1.05; compiling 1.25 to
                                                                             2: not kept
-      batch normalisation as one scale and one shift a channel (Intel)      0.93 to 0.96: not kept,
-                                                                            Flax has one
+      batch normalisation as one scale and one shift a channel (Intel)      0.93 to 0.96
       the backward pass of pooling without stacking                         1.0 to 1.08: not kept
       operands of products in bfloat16 (Intel, AMX)                         0.75 to 0.85: not kept,
                                                                             it is not float32

@@ -28,6 +28,7 @@ SHOWN = {
     "_programs": "jaxlab.convnet.training",
     "First": "jaxlab.convnet.network",
     "Block": "jaxlab.convnet.network",
+    "normalise": "jaxlab.convnet.network",
     "optimizer": "jaxlab.convnet.recipe",
 }
 # What stands beside the lab sheet's formulas: a function, and what to show of a line in it.
@@ -55,6 +56,7 @@ FILES = (
     "jaxlab.statistics",
     "jaxlab.exercises.seed",
     "jaxlab.exercises.common",
+    "jaxlab.cores",
     *(f"jaxlab.exercises.ex{n}" for n in range(1, 8)),
     "jaxlab.exercises.ex7_options",
     "jaxlab.exercises.ex7_training",

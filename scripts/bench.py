@@ -92,7 +92,8 @@ of times, in one run, after to before; kept where nothing else is said.
                                                                             told so: not to be had
     the convolutional network (convnet/)
       examples as the last axis, Winograd's algorithm for 3 × 3 kernels     see convolution.py
-      the four pixels around a point gathered as one number                 see augmentation.py
+      changed images: positions by a product of matrices, the four pixels
+      around each in one gather (Intel)                                     0.35, a step 0.85 small
       each batch divided among two devices, one a core (Intel)              0.68 to 0.78
       the gradients as one vector, for which these devices wait once        0.85 small and middle,
                                                                             0.95 largest
@@ -102,6 +103,10 @@ of times, in one run, after to before; kept where nothing else is said.
       the transform of the input so as well, its tiles first copied apart   1.05; compiling 1.25 to
                                                                             2: not kept
       batch normalisation as one scale and one shift a channel (Intel)      0.93 to 0.96
+      Winograd's elements row by row in a loop, each row in the cache       1.13 to 1.3: not kept
+      the transform of the input along one axis as a banded product         1.02 to 1.06: not kept
+      36 transformed inputs, each written out: they stay in the cache       0.94 to 0.98; compiling
+                                                                            1.5: not kept
       the backward pass of pooling without stacking                         1.0 to 1.08: not kept
       operands of products in bfloat16 (Intel, AMX)                         0.75 to 0.85: not kept,
                                                                             it is not float32
@@ -116,7 +121,9 @@ of times, in one run, after to before; kept where nothing else is said.
       a row of tiles at a time, transformed anew going back                 0.93 to 1.0: not kept
       tiles filled up, so that rows lie apart in the cache                  those alone 0.4 to 0.9,
                                                                             a step 1.2: not kept
-      compiling: the pixels under a 5 × 5 kernel stacked axis by axis        0.85
+      compiling: the pixels under a 5 × 5 kernel stacked axis by axis       0.85
+      compiling: transforms of 6 × 6 images as one product each             0.86 largest
+      compiling: random changes drawn by NumPy, not in the program          0.98: not kept
       compiling: scales, shifts and biases as one vector for Adam           0.95 largest
       compiling: training and evaluation at once                            0.88 to 1.04: not kept
       compiling: XLA's lower levels of optimisation                         0.85, a step 1.1:

@@ -164,11 +164,14 @@ def test_first_convolution_is_xlas(float64, taps, step, border):
 # --- augmentation: against SciPy's interpolation ---
 
 
+def framed_and_rows(images):
+    return jnp.asarray(augmentation.framed(images)), jnp.arange(len(images), dtype=jnp.int32)
+
+
 def test_no_change_leaves_images_as_they_are(images):
-    nothing = jnp.tile(jnp.array([1.0, 0, 0, 1, 0, 0])[:, None], (1, 90))
-    seen = jnp.asarray(images[0])
-    changed = augmentation.change(seen, nothing)
-    np.testing.assert_allclose(changed, augmentation.unchanged(seen), atol=1e-5)
+    nothing = jnp.tile(jnp.array([[1.0, 0, 0], [0, 1, 0]])[:, :, None], (1, 1, 90))
+    changed = augmentation.change(*framed_and_rows(images[0]), nothing)
+    np.testing.assert_allclose(changed, augmentation.unchanged(jnp.asarray(images[0])), atol=1e-5)
     np.testing.assert_allclose(changed[:, :, 7], images[0][7] / 255, atol=1e-5)
 
 
@@ -176,9 +179,9 @@ def test_changes_are_scipys_affine_maps(images):
     changes = augmentation.random_changes(
         jax.random.key(3), 90, rotation=0.3, scale=0.2, shear=0.2, shift=4.0
     )
-    changed = np.asarray(augmentation.change(jnp.asarray(images[0]), changes))
+    changed = np.asarray(augmentation.change(*framed_and_rows(images[0]), changes))
     for n in range(90):
-        xx, xy, yx, yy, right, down = np.asarray(changes[:, n], float)
+        (xx, xy, right), (yx, yy, down) = np.asarray(changes[:, :, n], float)
         matrix = np.array([[yy, yx], [xy, xx]])  # SciPy's axes are rows first
         offset = 13.5 + np.array([down, right]) - matrix @ [13.5, 13.5]
         expected = ndimage.affine_transform(
@@ -187,20 +190,30 @@ def test_changes_are_scipys_affine_maps(images):
         np.testing.assert_allclose(changed[:, :, n], expected, atol=2e-4)
 
 
+@pytest.mark.parametrize("move", [(40, 0), (-40, 0), (0, 31), (0, -31), (1e4, -1e4)])
+def test_what_lies_outside_an_image_is_background(images, move):
+    changes = np.zeros((2, 3, 90), np.float32)
+    changes[0, 0], changes[1, 1], changes[:, 2] = 1, 1, np.array(move)[:, None]
+    seen = augmentation.change(*framed_and_rows(np.maximum(images[0], 1)), jnp.asarray(changes))
+    assert not np.asarray(seen).any()
+
+
 def test_changes_stay_within_their_limits():
     key = jax.random.key(0)
     limits = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0}
     alone = {name: {**limits, name: 0.1} for name in limits}
     turned = augmentation.random_changes(key, 1000, **alone["rotation"])
-    assert 0.09 < np.abs(np.arcsin(turned[2])).max() <= 0.1
-    np.testing.assert_allclose(turned[0] * turned[3] - turned[1] * turned[2], 1, atol=1e-5)
+    assert 0.09 < np.abs(np.arcsin(turned[1, 0])).max() <= 0.1
+    determinant = turned[0, 0] * turned[1, 1] - turned[0, 1] * turned[1, 0]
+    np.testing.assert_allclose(determinant, 1, atol=1e-5)
     scaled = augmentation.random_changes(key, 1000, **alone["scale"])
-    assert 0.09 < np.abs(np.log(scaled[0])).max() <= 0.1001
-    assert not np.abs(scaled[1:3]).any()
+    for axis in (0, 1):
+        assert 0.09 < np.abs(np.log(scaled[axis, axis])).max() <= 0.1001
+        assert not np.abs(scaled[axis, 1 - axis]).any()
     sheared = augmentation.random_changes(key, 1000, **alone["shear"])
-    assert 0.09 < np.abs(sheared[1]).max() <= 0.1
+    assert 0.09 < np.abs(sheared[0, 1]).max() <= 0.1
     moved = augmentation.random_changes(key, 1000, **alone["shift"])
-    assert 0.09 < np.abs(moved[4:]).max() <= 0.1
+    assert 0.09 < np.abs(moved[:, 2]).max() <= 0.1
 
 
 # --- the network ---

@@ -30,7 +30,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxlab.convnet.augmentation import change, random_changes, unchanged
+from jaxlab.convnet.augmentation import change, framed, random_changes, unchanged
 from jaxlab.convnet.network import CLASSES, SIDE, Network
 from jaxlab.convnet.recipe import Recipe, optimizer
 from jaxlab.errors import OptionError
@@ -83,7 +83,8 @@ class Trainer:
         self.examples = len(images)
         self.steps = recipe.steps(self.examples)
         moments = _mean_and_deviation(images)
-        self._data = self._put((images, labels.astype(np.int32), moments, np.int32(seed)))
+        pixels = framed(images) if recipe.augments else images
+        self._data = self._put((pixels, labels.astype(np.int32), moments, np.int32(seed)))
         self._variables = nnx.split(_network(recipe, seed), nnx.Param, ...)[1:]
         self._optimizer_start, self._advance, self._predict = _programs(
             recipe, self.mesh, self.steps
@@ -239,7 +240,6 @@ def _programs(recipe: Recipe, mesh: Mesh, steps: int):
     def step(i, carry):
         state, (images, labels, moments, seed), order, (costs, rights) = carry
         rows = order[i]
-        batch = images[rows]
         if recipe.augments:
             changes = random_changes(
                 jax.random.fold_in(jax.random.key(seed), state.step), recipe.batch_size,
@@ -247,9 +247,9 @@ def _programs(recipe: Recipe, mesh: Mesh, steps: int):
                 shear=recipe.shear, shift=recipe.shift,
             )  # fmt: skip
             mine = jax.lax.axis_index(AXIS) * m
-            x = change(batch, jax.lax.dynamic_slice_in_dim(changes, mine, m, axis=1))
+            x = change(images, rows, jax.lax.dynamic_slice_in_dim(changes, mine, m, axis=2))
         else:
-            x = unchanged(batch)
+            x = unchanged(images[rows])
         x = (x - moments[0]) / moments[1]
         (J, (right, statistics)), grads = jax.value_and_grad(cost, has_aux=True)(
             state.params, state.statistics, x, labels[rows]

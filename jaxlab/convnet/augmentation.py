@@ -51,7 +51,8 @@ def change(
     grid = jnp.array(np.stack([x, y, np.ones_like(x)], axis=1), jnp.float32)
     # As a product of matrices: written out, XLA computes each position anew wherever it is used,
     # one by one, which takes as long as all that is below.
-    positions = jnp.broadcast_to(grid, (2, *grid.shape)) @ changes
+    grids = jnp.broadcast_to(grid, (2, *grid.shape))
+    positions = jnp.matmul(grids, changes, precision="highest")  # a GPU's usual has three digits
     from_x, from_y = positions.reshape(2, SIDE, SIDE, m) + (centre + BORDER)
     left, top = jnp.floor(from_x), jnp.floor(from_y)
     dx, dy = from_x - left, from_y - top

@@ -121,6 +121,9 @@ of times, in one run, after to before; kept where nothing else is said.
       a row of tiles at a time, transformed anew going back                 0.93 to 1.0: not kept
       tiles filled up, so that rows lie apart in the cache                  those alone 0.4 to 0.9,
                                                                             a step 1.2: not kept
+      evaluation 100 images at a time on each core, not 500                 0.6 largest; compiling
+                                                                            0.94, which tries it
+      compiling: Newton-Schulz steps of Muon as a loop, not unrolled        1.0: not kept
       compiling: the pixels under a 5 × 5 kernel stacked axis by axis       0.85
       compiling: transforms of 6 × 6 images as one product each             0.86 largest
       compiling: random changes drawn by NumPy, not in the program          0.98: not kept
@@ -151,7 +154,7 @@ of times, in one run, after to before; kept where nothing else is said.
       small images as one picture, not each in axes of its own              0.2 of its figures, a
                                                                             third of all before
       random weights of all shapes from one compiled draw                   0.5, creating a network
-      mean and deviation of all pixels by 500 images                        0.08 of that, 0.7 s
+      mean and deviation of all pixels by some hundred images               0.08 of that, 0.7 s
 
 Beside others: OpenMP's and OpenBLAS's threads wait busily for a while after their work, so each
 contender starts after a pause; without it jaxlab's fit took up to 1.6 times as long after

@@ -36,7 +36,7 @@ from jaxlab.convnet.recipe import Recipe, optimizer
 from jaxlab.errors import OptionError
 
 STEPS_A_CALL = 50
-IMAGES_A_CALL = 500
+IMAGES_A_CALL = 100
 AXIS = "batch"
 EVERYWHERE = PartitionSpec()  # the same on each device
 DIVIDED = PartitionSpec(None, AXIS)  # the second axis divided among the devices

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 
-SIDE = 28
+from jaxlab.convnet.network import SIDE
+
 BORDER = 2  # pixels of background around an image; what lies further out is background too
-FRAMED = SIDE + 2 * BORDER
 
 
 def random_changes(
